@@ -1,0 +1,146 @@
+"""Units at the edges: ``"20 MHz"``, ``"23 dBm"`` or ``"8 GB"`` become plain SI floats.
+
+Inside the library every number is SI and every name says its unit (``_hz``, ``_w``, ``_s``, ``_j``, ``_bits``,
+``_bytes``, ``_m``); nothing here is used in a formula. Quantities come in as a number (already in the SI unit of the
+field) or as text with a unit, whose dimension must be the field's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+__all__ = ["UNITS", "db_to_linear", "dbm_to_watt", "format_si", "parse_quantity", "watt_to_dbm"]
+
+_PREFIX: Final = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
+                  "T": 1e12, "P": 1e15}
+
+
+def _scaled(symbol: str, prefixes: str, dimension: str) -> dict[str, tuple[str, float]]:
+    wanted = ["", *prefixes]
+    return {f"{prefix}{symbol}": (dimension, _PREFIX[prefix]) for prefix in wanted}
+
+
+#: unit symbol -> (dimension named by its SI unit, factor to it); logarithmic units are handled by name.
+UNITS: Final[dict[str, tuple[str, float]]] = {
+    **_scaled("Hz", "kMGT", "Hz"),
+    **_scaled("W", "pnuµmkM", "W"),
+    **_scaled("J", "pnuµmkM", "J"),
+    **_scaled("s", "nuµm", "s"), "min": ("s", 60.0), "h": ("s", 3600.0),
+    **_scaled("m", "mk", "m"),
+    **_scaled("bit", "kMGT", "bit"), "bits": ("bit", 1.0),
+    **_scaled("B", "kMGT", "B"), "byte": ("B", 1.0), "bytes": ("B", 1.0),
+    "KiB": ("B", 2.0**10), "MiB": ("B", 2.0**20), "GiB": ("B", 2.0**30),
+    **_scaled("FLOP", "kMGTP", "FLOP"),
+    **_scaled("FLOP/s", "kMGTP", "FLOP/s"), **_scaled("FLOPS", "kMGTP", "FLOP/s"),
+    "FLOP/cycle": ("FLOP/cycle", 1.0),
+    **_scaled("J/FLOP", "pnuµm", "J/FLOP"),
+    **_scaled("bit/s", "kMGT", "bit/s"),
+    "W/Hz": ("W/Hz", 1.0),
+    "W*s^3": ("W*s^3", 1.0), "J*s^2": ("W*s^3", 1.0),
+    "": ("", 1.0), "%": ("", 0.01),
+}
+#: logarithmic units -> dimension
+_LOGARITHMIC: Final = {"dB": "", "dBm": "W", "dBW": "W", "dBm/Hz": "W/Hz", "dBW/Hz": "W/Hz"}
+
+_QUANTITY: Final = re.compile(r"^\s*([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)?\s*$")
+
+
+def db_to_linear(value_db: float) -> float:
+    """Power ratio of a value in decibel."""
+    return float(10.0 ** (value_db / 10.0))
+
+
+def dbm_to_watt(value_dbm: float) -> float:
+    """Watts of a power in dBm (0 dBm = 1 mW)."""
+    return float(10.0 ** ((value_dbm - 30.0) / 10.0))
+
+
+def watt_to_dbm(value_w: float) -> float:
+    """Power in dBm of watts."""
+    return 10.0 * math.log10(value_w) + 30.0
+
+
+def parse_quantity(value: object, unit: str) -> float:
+    """Turn a number or a text with a unit into a float in the SI `unit`.
+
+    Parameters
+    ----------
+    value : int, float or str
+        A number is taken to be in `unit` already; a text is a number and a unit symbol ("20 MHz"). A text without a
+        unit is a number too, because YAML reads ``1e-9`` and ``20e6`` as text.
+    unit : str
+        The SI unit of the result: "Hz", "W", "J", "s", "m", "bit", "B", "FLOP", "FLOP/s", "FLOP/cycle", "J/FLOP",
+        "bit/s", "W/Hz", "W*s^3" or "" (dimensionless, also "dB" and "%").
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        Not a quantity, not finite, unknown unit, or a unit of another dimension; the message says what was expected.
+
+    Examples
+    --------
+    >>> parse_quantity("20 MHz", "Hz")
+    20000000.0
+    >>> round(parse_quantity("23 dBm", "W"), 4)
+    0.1995
+    """
+    expected = f"expected a number in {unit} or a text such as {_example(unit)}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not a quantity; {expected}")
+    if isinstance(value, str):
+        match = _QUANTITY.match(value)
+        if match is None:
+            raise ValueError(f"{value!r} is not a quantity; {expected}")
+        number, symbol = float(match[1].replace("_", "")), (match[2] or "").strip()
+        result = number if not symbol else _convert(number, symbol, unit, value)
+    else:
+        result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{value!r} is not finite; {expected}")
+    return result
+
+
+def _convert(number: float, symbol: str, unit: str, text: str) -> float:
+    if symbol in _LOGARITHMIC:
+        dimension = _LOGARITHMIC[symbol]
+        result = db_to_linear(number) if symbol in ("dB", "dBW", "dBW/Hz") else dbm_to_watt(number)
+    elif symbol in UNITS:
+        dimension, factor = UNITS[symbol]
+        result = number * factor
+    else:
+        raise ValueError(f"{text!r} has an unknown unit '{symbol}'; {_example(unit)} would do")
+    if dimension != unit:
+        named = {"": "a plain number"}
+        raise ValueError(
+            f"{text!r} is in {named.get(dimension, dimension)}, but {named.get(unit, unit)} is needed "
+            f"(such as {_example(unit)})"
+        )
+    return result
+
+
+def _example(unit: str) -> str:
+    examples = {"Hz": "'20 MHz'", "W": "'23 dBm' or '0.2 W'", "J": "'5 J'", "s": "'50 ms'", "m": "'120 m'",
+                "bit": "'33 Mbit'", "B": "'8 GB'", "FLOP": "'2 GFLOP'", "FLOP/s": "'4.3 TFLOP/s'",
+                "FLOP/cycle": "'1024 FLOP/cycle'", "J/FLOP": "'3.6 pJ/FLOP'", "bit/s": "'100 Mbit/s'",
+                "W/Hz": "'-174 dBm/Hz'", "W*s^3": "'1e-27 W*s^3'", "": "'0.3' or '7 dB'"}
+    return examples.get(unit, f"'1 {unit}'")
+
+
+def format_si(value: float, unit: str, digits: int = 3) -> str:
+    """Print a value with the SI prefix that keeps it short.
+
+    >>> format_si(2.0e7, "Hz")
+    '20 MHz'
+    """
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value:g} {unit}".rstrip()
+    exponent = math.floor(math.log10(abs(value)) / 3.0 + 1e-12) * 3
+    prefixes = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
+    exponent = min(max(exponent, -12), 15)
+    return f"{value / 10.0**exponent:.{digits}g} {prefixes[exponent]}{unit}".rstrip()
