@@ -25,8 +25,9 @@ def _arrays(*values: npt.ArrayLike) -> tuple[Array, ...]:
     return tuple(np.asarray(value, dtype=np.float64) for value in values)
 
 
-def compute_delay_s(work_flop: npt.ArrayLike, clock_hz: npt.ArrayLike, flops_per_cycle: npt.ArrayLike) ->
-Array:
+def compute_delay_s(
+    work_flop: npt.ArrayLike, clock_hz: npt.ArrayLike, flops_per_cycle: npt.ArrayLike
+) -> Array:
     """Time to compute W FLOP, ``t = W / (f C D eta)`` in seconds.
 
     Parameters
@@ -75,8 +76,9 @@ def shared_energy_j(work_flop: npt.ArrayLike, joules_per_flop: npt.ArrayLike) ->
     return np.asarray(work * per_flop)
 
 
-def flops_per_cycle(flops_per_s: npt.ArrayLike, frequency_hz: npt.ArrayLike, utilisation: npt.ArrayLike = 1.0)
--> Array:
+def flops_per_cycle(
+    flops_per_s: npt.ArrayLike, frequency_hz: npt.ArrayLike, utilisation: npt.ArrayLike = 1.0
+) -> Array:
     """FLOP per clock cycle that a data sheet's rate implies, ``C D eta = eta R / f``.
 
     Examples
@@ -102,8 +104,9 @@ def kappa_from_power(power_w: npt.ArrayLike, frequency_hz: npt.ArrayLike) -> Arr
     return np.asarray(power / frequency**3)
 
 
-def joules_per_flop(power_w: npt.ArrayLike, frequency_hz: npt.ArrayLike, flops_per_cycle: npt.ArrayLike) ->
-Array:
+def joules_per_flop(
+    power_w: npt.ArrayLike, frequency_hz: npt.ArrayLike, flops_per_cycle: npt.ArrayLike
+) -> Array:
     """Constant energy of a FLOP on a server shared in time, ``e = P_max / (f_max C D eta)`` in J/FLOP.
 
     Real accelerators run at one clock and give each user a share of the time; a share then changes the delay

@@ -35,8 +35,8 @@ class Stability:
     lipschitz : float
         L > 0, the Lipschitz constant of the loss (the paper's L, rho in Fu et al.).
     lambda_min : float, optional
-        Smallest eigenvalue Lambda_min >= 0 of the loss's Hessian at the pretrained model; required by "fu", and
-        refused by "liu-zhao", which has no such term.
+        Smallest eigenvalue Lambda_min >= 0 of the loss's Hessian at the pretrained model; required by
+        "fu", and refused by "liu-zhao", which has no such term.
 
     Raises
     ------
@@ -123,9 +123,9 @@ class Stability:
         Returns
         -------
         ndarray
-            a in [0, 1], broadcast shape, and nan where even a = 0 exceeds the limit. "liu-zhao" reaches 1 only for
-            an infinite limit. To decide on whole layers compare :meth:`value` with the limit, not this
-            fraction.
+            a in [0, 1], broadcast shape, and nan where even a = 0 exceeds the limit. "liu-zhao"
+            reaches 1 only for an infinite limit. To decide on whole layers compare :meth:`value` with the
+            limit, not this fraction.
 
         Examples
         --------
