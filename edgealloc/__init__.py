@@ -1,1 +1,77 @@
-"""edgealloc: resource allocation with a proof for large language models at the mobile edge."""
+"""edgealloc: resource allocation with a proof for large language models at the mobile edge.
+
+>>> import edgealloc as ea
+>>> problem = ea.Scenario.random(users=8, servers=2, seed=0).split_training()
+>>> solution = problem.solve()
+>>> solution.bound <= solution.objective
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: public name -> module; loaded on first use, so that `import edgealloc` stays light.
+_PUBLIC = {
+    "Allocation": "edgealloc.formulations.split_training.allocation",
+    "Catalog": "edgealloc.catalog",
+    "Comparison": "edgealloc.compare",
+    "Costs": "edgealloc.formulations.split_training.allocation",
+    "DataError": "edgealloc.errors",
+    "Diagnosis": "edgealloc.core.constraints",
+    "EdgeallocError": "edgealloc.errors",
+    "InfeasibleError": "edgealloc.errors",
+    "Method": "edgealloc.core.method",
+    "MissingDependencyError": "edgealloc.errors",
+    "Outcome": "edgealloc.core.method",
+    "Progress": "edgealloc.core.run",
+    "Run": "edgealloc.core.run",
+    "Scenario": "edgealloc.scenarios.scenario",
+    "Solution": "edgealloc.core.solution",
+    "SolverError": "edgealloc.errors",
+    "SplitTraining": "edgealloc.formulations.split_training.problem",
+    "Stability": "edgealloc.system.stability",
+    "Status": "edgealloc.core.status",
+    "Termination": "edgealloc.core.status",
+    "Weights": "edgealloc.core.weights",
+    "compare": "edgealloc.compare",
+    "default_catalog": "edgealloc.catalog",
+    "register_method": "edgealloc.core.method",
+}
+
+if TYPE_CHECKING:
+    from edgealloc.catalog import Catalog, default_catalog
+    from edgealloc.compare import Comparison, compare
+    from edgealloc.core.constraints import Diagnosis
+    from edgealloc.core.method import Method, Outcome, register_method
+    from edgealloc.core.run import Progress, Run
+    from edgealloc.core.solution import Solution
+    from edgealloc.core.status import Status, Termination
+    from edgealloc.core.weights import Weights
+    from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.split_training.allocation import Allocation, Costs
+    from edgealloc.formulations.split_training.problem import SplitTraining
+    from edgealloc.scenarios.scenario import Scenario
+    from edgealloc.system.stability import Stability
+
+__all__ = [
+    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError", "InfeasibleError",
+    "Method", "MissingDependencyError", "Outcome", "Progress", "Run", "Scenario", "Solution", "SolverError",
+    "SplitTraining", "Stability", "Status", "Termination", "Weights", "__version__", "compare", "default_catalog",
+    "register_method",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgealloc' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # `edgealloc.compare` is the function, also after its module has been imported
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,18 @@
+"""The kinds of problem, by the name a scenario file uses. Texts, because core knows no formulation."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from edgealloc.core.method import resolve
+
+__all__ = ["KINDS", "problem_class"]
+
+KINDS: Final[dict[str, str]] = {
+    "split-training": "edgealloc.formulations.split_training.problem:SplitTraining",
+}
+
+
+def problem_class(kind: str) -> Any:
+    """The problem class of a kind, imported on first use."""
+    return resolve(KINDS[kind])

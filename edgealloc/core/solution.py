@@ -1,0 +1,172 @@
+"""What a run returns: the allocation, what it costs, what is proven, and what more resources would be worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from edgealloc.core.constraints import Diagnosis
+from edgealloc.core.run import Progress
+from edgealloc.core.status import Status, Termination
+from edgealloc.errors import InfeasibleError, SolverError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Solution"]
+
+A = TypeVar("A")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, eq=False)
+class Solution(Generic[A, C]):
+    """The answer to a problem.
+
+    Attributes
+    ----------
+    problem : Problem
+    method : str
+    status : Status
+        What is known about the answer.
+    termination : Termination
+        Why the method stopped.
+    objective, bound, gap : float or None
+        ``bound <= optimum <= objective`` and ``gap = (objective - bound)/|objective|``; None where nothing was found
+        or nothing is proven.
+    allocation : object or None
+    costs : object or None
+        `problem.evaluate(allocation)`.
+    prices : mapping
+        By constraint name: objective saved per extra unit, at the returned association and cuts.
+    bound_prices : mapping
+        Same keys: the multipliers that prove the bound.
+    history : tuple of Progress
+    violations : mapping
+        Worst violation of each limit, SI.
+    diagnosis : Diagnosis or None
+        For an infeasible problem: which limits conflict, and the repair.
+    attempts : tuple of str
+        Fallbacks and failures on the way.
+    seconds : float
+    seed : int
+    """
+
+    problem: Any
+    method: str
+    status: Status
+    termination: Termination
+    objective: float | None
+    bound: float | None
+    gap: float | None
+    allocation: A | None
+    costs: C | None
+    prices: Mapping[str, Any]
+    bound_prices: Mapping[str, Any]
+    history: tuple[Progress, ...]
+    violations: Mapping[str, float]
+    diagnosis: Diagnosis | None
+    attempts: tuple[str, ...]
+    seconds: float
+    seed: int
+
+    def require(self) -> Solution[A, C]:
+        """This solution if it has an allocation; otherwise raise what is known.
+
+        Raises
+        ------
+        InfeasibleError
+            Proven infeasible; the message names the limits and the repair.
+        SolverError
+            No allocation was found.
+        """
+        if self.diagnosis is not None:
+            raise InfeasibleError(f"the problem is infeasible:\n{self.diagnosis.text()}")
+        if self.allocation is None:
+            why = "; ".join(self.attempts) or f"stopped by {self.termination}"
+            raise SolverError(f"method '{self.method}' found no allocation: {why}")
+        return self
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per user: what it does and what it costs (SI units in the column names)."""
+        self.require()
+        return _frame(self.problem.agents_table(self.allocation, self.costs))
+
+    def servers_frame(self) -> pd.DataFrame:
+        """One row per server: load, use of each resource and both kinds of price."""
+        self.require()
+        return _frame(self.problem.servers_table(self))
+
+    def summary(self) -> str:
+        """A page that a person can read."""
+        lines = [f"{self.problem.describe()}", ""]
+        lines += [f"method       {self.method}", f"status       {self.status} (stopped by: {self.termination})"]
+        if self.objective is not None:
+            lines.append(f"objective    {self.objective:.9g}")
+        if self.bound is not None:
+            lines.append(f"lower bound  {self.bound:.9g}   (proven)")
+        if self.gap is not None:
+            lines.append(f"gap          {self.gap:.3g}   (the objective is at most {100 * self.gap:.3g} % of itself "
+                         "above the optimum)")
+        elif self.objective is not None:
+            lines.append("gap          unknown (this method proves nothing)")
+        lines.append(f"time         {self.seconds:.3g} s")
+        if self.diagnosis is not None:
+            lines += ["", "No allocation satisfies every limit:", self.diagnosis.text()]
+        if self.allocation is not None:
+            lines += ["", *self.problem.summary_lines(self)]
+        if self.attempts:
+            lines += ["", "attempts", *(f"  - {line}" for line in self.attempts)]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        shown = "None" if self.objective is None else f"{self.objective:.6g}"
+        gap = "None" if self.gap is None else f"{self.gap:.2g}"
+        return f"Solution(method={self.method!r}, status={self.status.value!r}, objective={shown}, gap={gap})"
+
+    def plot(self, what: str = "map", ax: Any = None) -> Any:
+        """Draw the solution and return the matplotlib figure.
+
+        Parameters
+        ----------
+        what : str
+            "map" (association, cut, load), "convergence" (bound and objective over time), or what the formulation
+            adds; an unknown name lists them.
+        ax : matplotlib.axes.Axes, optional
+        """
+        if what == "convergence":
+            from edgealloc.core.figures import plot_convergence
+
+            return plot_convergence(self.history, ax=ax, title=f"{self.method}: {self.problem.describe()}")
+        self.require()
+        return self.problem.plot_solution(self, what, ax)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one .npz file (no pickle); an existing file is replaced only when all is written."""
+        from edgealloc.core.storage import save_solution
+
+        return save_solution(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> Solution[Any, Any]:
+        """Read a solution that `save` wrote; costs and violations are computed anew from the stored allocation.
+
+        Raises
+        ------
+        DataError
+            No such file, not a saved solution, or one of a newer version.
+        """
+        from edgealloc.core.storage import load_solution
+
+        return load_solution(Path(path))
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns))

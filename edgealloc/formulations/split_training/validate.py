@@ -1,0 +1,275 @@
+"""The fields of SplitTraining as one table (symbol, shape, unit, range), and the check of a whole input by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.core.weights import TERMS, Weights
+from edgealloc.errors import DataError, Fault
+from edgealloc.system.stability import Stability
+
+__all__ = ["FIELDS", "Field", "checked_fields"]
+
+#: below this a link is noise in any band; 0 says "no link" and is what should be written
+SMALLEST_GAIN: Final = 1e-30
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of the symbol table.
+
+    Attributes
+    ----------
+    name, symbol, unit : str
+    shape : str
+        "user" (N,), "server" (M,), "link" (N, M) or "scalar".
+    low, high : float
+        Allowed range, ends included unless `open_low`.
+    open_low : bool
+    default : float or None
+        None: the field is required, or (see `optional`) absent.
+    optional : bool
+        None is allowed and means that there is no such limit.
+    integer : bool
+    text : str
+        Meaning.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    shape: str
+    text: str
+    low: float = 0.0
+    high: float = math.inf
+    open_low: bool = False
+    default: float | None = None
+    optional: bool = False
+    integer: bool = False
+
+
+def _positive(name: str, symbol: str, unit: str, shape: str, text: str) -> Field:
+    return Field(name, symbol, unit, shape, text, open_low=True)
+
+
+FIELDS: Final[tuple[Field, ...]] = (
+    _positive("layer_flops", "psi_n", "FLOP", "user", "work of one layer, forward and backward, per step"),
+    Field("head_flops", "psi_head", "FLOP", "user", "work of head and loss per step", default=0.0),
+    _positive("upload_bits", "s_n", "bit", "user", "cut-layer activations uploaded per step"),
+    _positive("user_flops_per_cycle", "C_n D_n", "FLOP/cycle", "user", "device work per clock cycle"),
+    Field("user_kappa", "kappa_n", "W*s^3", "user", "device power is kappa f^3"),
+    Field("user_frequency_min_hz", "f_min", "Hz", "user", "lowest device clock", default=0.0),
+    _positive("user_frequency_max_hz", "f_max", "Hz", "user", "highest device clock"),
+    Field("power_min_w", "p_min", "W", "user", "lowest transmit power", default=0.0),
+    _positive("power_max_w", "p_max", "W", "user", "highest transmit power"),
+    _positive("samples", "k_n", "1", "user", "fine-tuning samples of the user"),
+    Field("min_local_layers", "alpha_min", "1", "user", "fewest layers on the device (privacy wants >= 1)",
+          default=1.0, integer=True),
+    Field("max_local_layers", "alpha_max", "1", "user", "most layers on the device; layers = may be fully local",
+          optional=True, integer=True),
+    _positive("server_flops_per_cycle", "C_m D_m", "FLOP/cycle", "server", "server work per clock cycle"),
+    _positive("server_frequency_max_hz", "F_m", "Hz", "server", "server clock to be shared"),
+    _positive("bandwidth_max_hz", "b_m", "Hz", "server", "uplink bandwidth to be shared"),
+    Field("server_kappa", "kappa_m", "W*s^3", "server", "clock-scaled server: power of a share F is kappa F^3",
+          optional=True),
+    Field("server_joules_per_flop", "e_m", "J/FLOP", "server", "time-shared server: constant energy per FLOP",
+          optional=True),
+    Field("gain", "g_nm", "1", "link", "linear channel gain, 0 = no link", high=1.0),
+    _positive("noise_psd_w_per_hz", "N_0", "W/Hz", "scalar", "noise density"),
+    Field("fixed_delay_s", "d_nm", "s", "link", "download and propagation delay", default=0.0),
+    Field("amplifier_efficiency", "eta_pa", "1", "user", "radiated over consumed transmit power",
+          high=1.0, open_low=True, default=1.0),
+    Field("circuit_power_w", "P_circuit", "W", "user", "radio circuit power while uploading", default=0.0),
+    Field("idle_power_w", "P_idle", "W", "user", "device power while the server works", default=0.0),
+    Field("stability_limit", "AS_max", "1", "user", "largest instability allowed", open_low=True, optional=True),
+    Field("device_memory_bytes", "Mem_n", "B", "user", "device memory for training", optional=True),
+    Field("memory_bytes_fixed", "", "B", "user", "memory used whatever the cut", default=0.0),
+    Field("memory_bytes_per_layer", "", "B", "user", "memory per local layer", default=0.0),
+    Field("memory_bytes_head", "", "B", "user", "memory of head and logits, if fully local", default=0.0),
+)
+
+_METADATA: Final = ("user_names", "server_names", "user_xy_m", "server_xy_m")
+
+
+def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and normalise the arguments of SplitTraining.
+
+    Parameters
+    ----------
+    values : mapping
+        Every field of the dataclass by name, as given.
+
+    Returns
+    -------
+    dict
+        The same keys with read-only float64 (int64 for layer counts) arrays, scalars broadcast.
+
+    Raises
+    ------
+    DataError
+        With every fault found: field, index, value, unit, allowed range.
+    """
+    faults: list[Fault] = []
+    layers = values["layers"]
+    if isinstance(layers, bool) or not isinstance(layers, (int, np.integer)) or layers < 1:
+        faults.append(Fault("layers", f"is {layers!r}; it must be an integer >= 1"))
+    gain = _array(values["gain"], "gain", faults)
+    if gain is None or gain.ndim != 2 or 0 in gain.shape:
+        if gain is not None:
+            faults.append(Fault("gain", f"has shape {gain.shape}; it must be (users, servers), at least (1, 1)"))
+        raise DataError(faults, "SplitTraining")
+    users, servers = gain.shape
+    shapes: dict[str, tuple[int, ...]] = {
+        "user": (users,), "server": (servers,), "link": (users, servers), "scalar": (),
+    }
+    result: dict[str, Any] = {"layers": int(layers) if isinstance(layers, (int, np.integer)) else 1}
+    for field in FIELDS:
+        result[field.name] = _checked(field, values[field.name], shapes[field.shape], faults)
+    result.update(_checked_metadata(values, users, servers, faults))
+    for name, cls in (("weights", Weights), ("stability", Stability)):
+        if not isinstance(values[name], cls):
+            faults.append(Fault(name, f"is a {type(values[name]).__name__}; give an edgealloc.{cls.__name__}"))
+    for name in ("count_upload_delay",):
+        if not isinstance(values[name], (bool, np.bool_)):
+            faults.append(Fault(name, f"is {values[name]!r}; give True or False"))
+    if isinstance(values["weights"], Weights):
+        for term in TERMS:
+            size = np.size(getattr(values["weights"], term))
+            if size not in (1, users):
+                faults.append(Fault(f"weights.{term}", f"has {size} entries for {users} users"))
+    if not faults:
+        _check_together(values, result, faults)
+    if faults:
+        raise DataError(faults, "SplitTraining")
+    return result
+
+
+def _array(value: Any, name: str, faults: list[Fault]) -> npt.NDArray[np.float64] | None:
+    if value is None:
+        faults.append(Fault(name, "is missing"))
+        return None
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        faults.append(Fault(name, f"is {_short(value)}, not an array of numbers"))
+        return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _range(field: Field) -> str:
+    unit = "" if field.unit == "1" else f" {field.unit}"
+    bracket = "(" if field.open_low else "["
+    high = "inf)" if math.isinf(field.high) else f"{field.high:g}]"
+    return f"{bracket}{field.low:g}, {high}{unit}"
+
+
+def _checked(field: Field, value: Any, shape: tuple[int, ...], faults: list[Fault]) -> Any:
+    if value is None and field.optional:
+        return None
+    array = _array(value, field.name, faults)
+    if array is None:
+        return None
+    try:
+        array = np.broadcast_to(array, shape).copy() if array.ndim <= len(shape) else np.reshape(array, shape)
+    except ValueError:
+        axes = {"user": "(users,)", "server": "(servers,)", "link": "(users, servers)", "scalar": "()"}[field.shape]
+        faults.append(Fault(field.name, f"has shape {array.shape}; it must be {axes} = {shape}, or a number"))
+        return None
+    low_bad = (array <= field.low) if field.open_low else (array < field.low)
+    bad = ~np.isfinite(array) | low_bad | (array > field.high)
+    if field.name == "gain":
+        bad |= (array > 0.0) & (array < SMALLEST_GAIN)
+    if field.integer:
+        bad |= array != np.floor(array)
+    if bad.any():
+        where = np.argwhere(bad)
+        index = "" if not shape else "[" + ", ".join(str(int(i)) for i in where[0]) + "]"
+        more = f" ({len(where)} such entries)" if len(where) > 1 else ""
+        kind = "an integer in" if field.integer else "in"
+        hint = ""
+        if field.name == "gain":
+            hint = f"; gains are linear power ratios: 0 for no link, else {SMALLEST_GAIN:g} to 1 (not decibel)"
+        unit = "" if field.unit == "1" else f" {field.unit}"
+        faults.append(Fault(f"{field.name}{index}", f"is {float(array[bad][0]):g}{unit}; it must be {kind} "
+                                                    f"{_range(field)}{hint}{more}"))
+        return None
+    if not shape:
+        return float(array)
+    if field.integer:
+        array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def _checked_metadata(values: Mapping[str, Any], users: int, servers: int, faults: list[Fault]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name in _METADATA:
+        value, count = values[name], users if name.startswith("user") else servers
+        if value is None:
+            result[name] = None
+        elif name.endswith("_names"):
+            texts = tuple(str(one) for one in value)
+            if len(texts) != count:
+                faults.append(Fault(name, f"has {len(texts)} names for {count} {name.split('_')[0]}s"))
+            result[name] = texts
+        else:
+            array = _array(value, name, faults)
+            if array is not None and (array.shape != (count, 2) or not np.isfinite(array).all()):
+                faults.append(Fault(name, f"has shape {array.shape}; it must be ({count}, 2) finite metres"))
+            elif array is not None:
+                array.setflags(write=False)
+            result[name] = array
+    return result
+
+
+def _first(mask: npt.NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(mask)[0])
+
+
+def _check_together(values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault]) -> None:
+    """Faults that only two fields together can have."""
+    layers = result["layers"]
+    for low, high, unit in (("user_frequency_min_hz", "user_frequency_max_hz", " Hz"),
+                            ("power_min_w", "power_max_w", " W"),
+                            ("min_local_layers", "max_local_layers", "")):
+        if result[high] is None:
+            continue
+        crossed = result[low] > result[high]
+        if crossed.any():
+            n = _first(crossed)
+            faults.append(Fault(f"{low}[{n}]", f"is {result[low][n]:g}{unit}, above {high}[{n}] = "
+                                               f"{result[high][n]:g}{unit}"))
+    for name in ("min_local_layers", "max_local_layers"):
+        if result[name] is not None and (result[name] > layers).any():
+            n = _first(result[name] > layers)
+            faults.append(Fault(f"{name}[{n}]", f"is {result[name][n]}; the model has {layers} layers"))
+    if (result["server_kappa"] is None) == (result["server_joules_per_flop"] is None):
+        given = "neither" if result["server_kappa"] is None else "both"
+        faults.append(Fault("server_kappa, server_joules_per_flop", f"{given} given; give exactly one: server_kappa "
+                            "for clock-scaled shares, server_joules_per_flop for time-shared servers"))
+    if result["device_memory_bytes"] is None and (result["memory_bytes_fixed"] + result["memory_bytes_per_layer"]
+                                                  + result["memory_bytes_head"]).any():
+        faults.append(Fault("device_memory_bytes", "is absent although memory_bytes_* are given; give the limit, or "
+                            "leave all of them out"))
+    weights: Weights = values["weights"]
+    users = result["gain"].shape[0]
+    time, energy = weights.effective("delay", users), weights.effective("energy", users)
+    if (time <= 0.0).any():
+        n = _first(time <= 0.0)
+        faults.append(Fault("weights.delay", f"is 0 for user {n}; it must be > 0, or no clock has a best value"))
+    if not values["count_upload_delay"]:
+        endless = (energy > 0.0) & (result["power_min_w"] <= 0.0) & (result["circuit_power_w"] <= 0.0)
+        if endless.any():
+            n = _first(endless)
+            faults.append(Fault(f"power_min_w[{n}]", "is 0 W while count_upload_delay is False: energy falls for ever "
+                                "as power goes to 0, so there is no best power; give power_min_w > 0"))
