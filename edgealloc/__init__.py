@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Allocation": "edgealloc.formulations.split_training.allocation",
     "Catalog": "edgealloc.catalog",
-    "Comparison": "edgealloc.compare",
+    "Comparison": "edgealloc.comparison",
     "Costs": "edgealloc.formulations.split_training.allocation",
     "DataError": "edgealloc.errors",
     "Diagnosis": "edgealloc.core.constraints",
@@ -37,14 +37,14 @@ _PUBLIC = {
     "Status": "edgealloc.core.status",
     "Termination": "edgealloc.core.status",
     "Weights": "edgealloc.core.weights",
-    "compare": "edgealloc.compare",
+    "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
     "register_method": "edgealloc.core.method",
 }
 
 if TYPE_CHECKING:
     from edgealloc.catalog import Catalog, default_catalog
-    from edgealloc.compare import Comparison, compare
+    from edgealloc.comparison import Comparison, compare
     from edgealloc.core.constraints import Diagnosis
     from edgealloc.core.method import Method, Outcome, register_method
     from edgealloc.core.run import Progress, Run
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'edgealloc' has no attribute '{name}'")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)
-    globals()[name] = value  # `edgealloc.compare` is the function, also after its module has been imported
+    globals()[name] = value
     return value
 
 
