@@ -157,8 +157,8 @@ def activation_bytes_per_layer(
 
     A plain block keeps the activation function's input. A gated one multiplies ``silu(g)`` and ``u``: the
     function needs g, the product needs both of its factors, hence g, silu(g), u (3 e f), and the last matrix
-    the product. "If trained": the weight gradient of a matrix needs its input, the gradient of its input does not, so a frozen
-    matrix keeps nothing unless an adapter sits on it. For GPT in half precision that is
+    the product. "If trained": the weight gradient of a matrix needs its input, the gradient of its input does
+    not, so a frozen matrix keeps nothing unless an adapter sits on it. For GPT in half precision that is
 
     - full: ``d B h (34 + 5 a d / h)`` (Korthikanti et al. 2022, arXiv 2205.05198);
     - frozen with adapters on q, v: ``d B h (22 + 5 a d / h)``, 12 h less for three frozen inputs;
