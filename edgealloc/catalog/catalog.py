@@ -83,9 +83,10 @@ class Catalog:
         ----------
         models, devices : mapping of name to mapping, optional
             A known name changes the fields that are given and keeps the others with their marks; a new name
-            is a new entry, either complete or ``{"like": "KNOWN NAME", ...changes}``. Numbers are SI, or texts with a
-            unit ("8 GB", "4.3 TFLOP/s"). A new device needs ``flops_per_s``; its clock is 1 GHz (an assumption)
-            unless given. A new model needs layers, hidden, heads, ffn and vocab; parameters are counted.
+            is a new entry, either complete or ``{"like": "KNOWN NAME", ...changes}``. Numbers are SI, or texts
+            with a unit ("8 GB", "4.3 TFLOP/s"). A new device needs ``flops_per_s``; its clock is 1 GHz (an
+            assumption) unless given. A new model needs layers, hidden, heads, ffn and vocab; parameters are
+            counted.
 
         Returns
         -------
@@ -133,7 +134,8 @@ class Catalog:
         return _find(sections, section, "section of the catalog")
 
     def __repr__(self) -> str:
-        return f"Catalog({len(self._models)} models, {len(self._devices)} devices, {len(self._radio)} radio facts)"
+        sizes = f"{len(self._models)} models, {len(self._devices)} devices, {len(self._radio)} radio facts"
+        return f"Catalog({sizes})"
 
 
 T = TypeVar("T")

@@ -16,8 +16,10 @@ Mark = Literal["seen", "recall", "derived", "assumption", "user"]
 
 #: What is printed after a number of each mark.
 SUFFIX: dict[Mark, str] = {"seen": "", "recall": "*", "derived": "~", "assumption": "?", "user": "+"}
-LEGEND = "no mark: read in the named source; * from memory; ~ computed from other numbers; "
+LEGEND = (
+    "no mark: read in the named source; * from memory; ~ computed from other numbers; "
     "? our assumption; + given by you"
+)
 
 _BOOKKEEPING = (
     "name",

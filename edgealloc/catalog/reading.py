@@ -58,9 +58,9 @@ def read_user_device(name: str, data: Mapping[str, object], known: Mapping[str, 
     base, values = _user_fields(DeviceEntry, name, data, known, faults)
     if base is None and not faults:
         values.setdefault("device_class", "user")
-        values.setdefault("flops_basis", "given")
-        if "clock_hz" not in values:
-            values["clock_hz"], values["assumption_fields"] = 1.0e9, ("clock_hz",)
+        _assume(values, {"clock_hz": 1.0e9})
+    if "flops_per_s" in values:
+        values.setdefault("flops_basis", "given")  # the base's wording is about another rate
     return _finish(DeviceEntry, name, base, values, faults)
 
 
@@ -70,15 +70,19 @@ def read_user_model(name: str, data: Mapping[str, object], known: Mapping[str, M
     base, values = _user_fields(ModelEntry, name, data, known, faults)
     given = set(values)
     if base is None and not faults:
-        values.setdefault("kind", "decoder")
-        values.setdefault("mlp", "swiglu")
-        values.setdefault("family", "llama" if values["mlp"] in ("swiglu", "geglu") else "gpt2")
-        values.setdefault("tied_embeddings", False)
-        values.setdefault("max_context", 2048)
+        gated = values.get("mlp", "swiglu") in ("swiglu", "geglu")
+        assumed: dict[str, Any] = {
+            "kind": "decoder",
+            "mlp": "swiglu",
+            "family": "llama" if gated else "gpt2",
+            "tied_embeddings": False,
+            "max_context": 2048,
+        }
         if "heads" in values:
-            values.setdefault("kv_heads", values["heads"])
-            if "hidden" in values:
-                values.setdefault("head_dim", values["hidden"] // values["heads"])
+            assumed["kv_heads"] = values["heads"]
+            if "hidden" in values and values["hidden"] % values["heads"] == 0:
+                assumed["head_dim"] = values["hidden"] // values["heads"]
+        _assume(values, assumed)
     # Counts follow from the shape: unless they are given, or nothing changed, compute them anew.
     computed = (
         []
@@ -95,13 +99,23 @@ def read_user_model(name: str, data: Mapping[str, object], known: Mapping[str, M
     return _with_counts(entry, shape, computed)
 
 
+def _assume(values: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Fill in what a new entry leaves open, and mark it as assumed."""
+    filled = {field: value for field, value in defaults.items() if field not in values}
+    values.update(filled)
+    values["assumption_fields"] = tuple(filled)
+
+
 def _with_counts(entry: ModelEntry, shape: Transformer, computed: Sequence[str]) -> ModelEntry:
     counts: dict[str, Any] = {
         "params": total_params(shape),
         "kv_bytes_per_token": 0.0 if entry.kind == "encoder" else kv_bytes_per_token(shape),
     }
     derived = tuple(dict.fromkeys((*entry.derived_fields, *computed)))
-    return dataclasses.replace(entry, derived_fields=derived, **{field: counts[field] for field in computed})
+    user = tuple(field for field in entry.user_fields if field not in computed)
+    return dataclasses.replace(
+        entry, derived_fields=derived, user_fields=user, **{field: counts[field] for field in computed}
+    )
 
 
 def _user_fields(
