@@ -83,7 +83,7 @@ class Catalog:
         ----------
         models, devices : mapping of name to mapping, optional
             A known name changes the fields that are given and keeps the others with their marks; a new name
-            is a new entry, either complete or ``{"like": "KNOWN NAME", ...changes}``. Numbers are SI, or texts
+            is a new entry, complete or ``{"like": "KNOWN NAME", ...changes}``. Numbers are SI, or texts
             with a unit ("8 GB", "4.3 TFLOP/s"). A new device needs ``flops_per_s``; its clock is 1 GHz (an
             assumption) unless given. A new model needs layers, hidden, heads, ffn and vocab; parameters are
             counted.

@@ -59,7 +59,7 @@ def read_user_device(name: str, data: Mapping[str, object], known: Mapping[str, 
     if base is None and not faults:
         values.setdefault("device_class", "user")
         _assume(values, {"clock_hz": 1.0e9})
-    if "flops_per_s" in values:
+    if base is None or "flops_per_s" in values:
         values.setdefault("flops_basis", "given")  # the base's wording is about another rate
     return _finish(DeviceEntry, name, base, values, faults)
 

@@ -21,6 +21,11 @@ q(x) = x e^x - e^x + 1. They are solved by Newton in y = log x on log h, which i
 from __future__ import annotations
 
 import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicHermiteSpline
 
 from edgealloc.compiled import kernel
 
@@ -39,67 +44,121 @@ _WIDTH = 100.0
 
 
 @kernel
-def log_q(x: float) -> float:
-    """log(x e^x - e^x + 1), by its series below 1e-2, where the closed form cancels, and free of overflow."""
-    if x < 1e-2:
-        # q = sum_{k>=2} x^k (k-1)/k!
-        return math.log(x * x * (0.5 + x * (1.0 / 3.0 + x * (0.125 + x * (1.0 / 30.0 + x * (1.0 / 144.0))))))
-    if x < 30.0:
-        return math.log(x * math.exp(x) - math.expm1(x))
-    return x + math.log(x - 1.0)  # the rest is below e^-30
-
-
-@kernel
-def _log_q_slope(x: float) -> float:
-    """d log q / d log x = x^2 e^x / q: 2 at 0, x + 1 + ... for large x."""
-    if x < 1e-2:
-        return (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) / (0.5 + x * (1.0 / 3.0 + x * (0.125 + x / 30.0)))
-    return x * x / (x - 1.0 + math.exp(-x)) if x < 30.0 else x * x / (x - 1.0)
-
-
-@kernel
-def _solve(kind: int, log_t: float) -> float:
-    """x with log h(x) = log_t; kind 0: q/sqrt(x), 1: q (e^x-1)^2/(x^2 e^x), 2: q.
-
-    log h is increasing and convex in y = log x, with slope 1.5, 2 or 2 at -inf. Newton from a point on the
-    right of the root falls onto it monotonically, and one step from the left lands on the right.
-    """
-    slope0 = 1.5 if kind == 0 else 2.0
-    # h ~ x^slope0/2 for small x; for large x log h ~ x (2 x for kind 1): take the smaller of both guesses
-    y = (log_t + math.log(2.0)) / slope0
-    if y > 0.0:
-        x = max(1.0, 0.5 * log_t if kind == 1 else log_t - 0.5 * math.log(max(log_t, 1.0)))
-        y = min(y, math.log(x))
-    x = math.exp(y)
-    for _ in range(60):
-        value = log_q(x)
-        slope = _log_q_slope(x)
-        if kind == 0:
-            value -= 0.5 * y
-            slope -= 0.5
-        elif kind == 1:
-            if x < 1e-2:
-                # ((e^x-1)/x)^2 e^-x = (sinh(x/2)/(x/2))^2 = 1 + x^2/12 + x^4/360 + ...
-                value += math.log1p(x * x * (1.0 / 12.0 + x * x / 360.0))
-                slope += x * x / 6.0
-            else:
-                shrink = -math.expm1(-x)
-                value += x + 2.0 * math.log(shrink / x)
-                slope += x + 2.0 * (x * math.exp(-x) / shrink - 1.0)
-        step = (log_t - value) / slope
-        y += step
-        x = math.exp(y)
-        if abs(step) < 1e-9:  # quadratic convergence: the next step would be below rounding
-            break
-    return x
-
-
-@kernel
 def _one_minus(x: float) -> float:
     """x - 1 + e^-x without cancellation."""
     if x < 1e-2:
         return x * x * (0.5 - x * (1.0 / 6.0 - x * (1.0 / 24.0 - x * (1.0 / 120.0 - x / 720.0))))
     return x + math.expm1(-x)
+
+
+@kernel
+def _q(x: float, growth: float) -> float:
+    """q(x) = x e^x - e^x + 1 given growth = e^x - 1; by its series below 0.3, where the closed form
+    cancels."""
+    if x < 0.3:
+        # q = sum_{j>=0} x^(j+2) (j+1)/(j+2)!
+        series = 1.0 / 3991680.0 + x * (1.0 / 43545600.0 + x / 518918400.0)
+        series = 1.0 / 45360.0 + x * (1.0 / 403200.0 + x * series)
+        series = 1.0 / 144.0 + x * (1.0 / 840.0 + x * (1.0 / 5760.0 + x * series))
+        return x * x * (0.5 + x * (1.0 / 3.0 + x * (0.125 + x * (1.0 / 30.0 + x * series))))
+    return x * (1.0 + growth) - growth
+
+
+@kernel
+def _newton_step(kind: int, x: float, log_t: float) -> float:
+    """Newton step in y = log x for log h(x) = log_t; kind 0: q/sqrt(x), 1: q (e^x-1)^2/(x^2 e^x), 2: q."""
+    if x > 300.0:  # in logs, where e^x would overflow
+        value = x + math.log(x - 1.0)
+        slope = x * x / (x - 1.0)
+        if kind == 0:
+            return (log_t - value + 0.5 * math.log(x)) / (slope - 0.5)
+        if kind == 1:
+            return (log_t - value - x + 2.0 * math.log(x)) / (slope + x - 2.0)
+        return (log_t - value) / slope
+    growth = math.expm1(x)
+    q = _q(x, growth)
+    slope = x * x * (1.0 + growth) / q  # d log q/d log x
+    if kind == 0:
+        return (log_t - math.log(q / math.sqrt(x))) / (slope - 0.5)
+    if kind == 1:
+        ratio = growth / x
+        return (log_t - math.log(q * ratio * ratio / (1.0 + growth))) / (
+            slope + x * (1.0 + 2.0 / growth) - 2.0
+        )
+    return (log_t - math.log(q)) / slope
+
+
+@kernel
+def _newton(kind: int, log_t: float) -> float:
+    """x with log h(x) = log_t from scratch.
+
+    log h is increasing and convex in y = log x, with slope 1.5 (kind 0) or 2 at -inf: Newton from a point on
+    the right of the root falls onto it monotonically, and one step from the left lands on the right.
+    """
+    y = (log_t + math.log(2.0)) / (1.5 if kind == 0 else 2.0)
+    if y > 0.0:
+        y = min(y, math.log(max(1.0, 0.5 * log_t if kind == 1 else log_t)))
+    for _ in range(100):
+        step = _newton_step(kind, math.exp(y), log_t)
+        y += step
+        if abs(step) < 1e-9:  # quadratic convergence: the next step would be below rounding
+            break
+    return math.exp(y)
+
+
+def _make_table() -> npt.NDArray[np.float64]:
+    """(kind 0 or 1, node, [y, dy/dlog T]) over a uniform grid of log T: start values good to 1e-8."""
+    log_t = _TABLE_LOW + np.arange(_TABLE_SIZE) / _TABLE_DENSITY
+    table = np.empty((2, _TABLE_SIZE, 2))
+    for kind in (0, 1):
+        y = np.linspace(-60.0, 6.5, 40001)
+        x = np.exp(y)
+        small = x < 0.05
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            log_q = np.where(
+                small,
+                2.0 * y + np.log(0.5 + x * (1 / 3 + x * (1 / 8 + x * (1 / 30 + x / 144)))),
+                x + np.log(np.maximum(x - 1.0 + np.exp(-x), 1e-300)),
+            )
+            slope = (
+                x
+                * x
+                / np.where(
+                    small,
+                    x * x * (0.5 - x * (1 / 6 - x * (1 / 24 - x / 120))),
+                    np.maximum(x - 1.0 + np.exp(-x), 1e-300),
+                )
+            )
+        shrink = -np.expm1(-x)
+        value = log_q - 0.5 * y if kind == 0 else log_q + x + 2.0 * np.log(shrink / x)
+        slope = slope - 0.5 if kind == 0 else slope + x * (2.0 / shrink - 1.0) - 2.0
+        table[kind, :, 0] = CubicHermiteSpline(value, y, 1.0 / slope)(log_t)
+        table[kind, :, 1] = np.interp(log_t, value, 1.0 / slope)
+    table.setflags(write=False)
+    return table
+
+
+_TABLE_LOW: Final = -60.0
+_TABLE_DENSITY: Final = 16.0
+_TABLE_SIZE: Final = 2401  # up to log T = 90
+_TABLE: Final = _make_table()
+
+
+@kernel
+def _solve(kind: int, log_t: float) -> float:
+    """x with log h(x) = log_t, kind 0 or 1: cubic interpolation of y(log T) and one Newton step."""
+    position = (log_t - _TABLE_LOW) * _TABLE_DENSITY
+    if not 0.0 <= position < _TABLE_SIZE - 1.0:
+        return _newton(kind, log_t)
+    i = int(position)
+    u = position - i
+    y0, d0 = _TABLE[kind, i, 0], _TABLE[kind, i, 1] / _TABLE_DENSITY
+    y1, d1 = _TABLE[kind, i + 1, 0], _TABLE[kind, i + 1, 1] / _TABLE_DENSITY
+    rise = y1 - y0
+    y = y0 + u * (d0 + u * (3.0 * rise - 2.0 * d0 - d1 + u * (d0 + d1 - 2.0 * rise)))
+    x = math.exp(y)
+    step = _newton_step(kind, x, log_t)
+    return x * (1.0 + step * (1.0 + 0.5 * step))
 
 
 @kernel
@@ -122,10 +181,28 @@ def best_received_power(b: float, low: float, high: float, k1: float, k2: float)
         return low
     if k2 <= 0.0:
         return high
-    x = _solve(2, math.log(k1) - math.log(b) - math.log(k2))
+    x = _newton(2, math.log(k1) - math.log(b) - math.log(k2))
     if x > 700.0 or b * math.expm1(x) >= high:
         return high
     return max(low, b * math.expm1(x))
+
+
+@kernel
+def _at_power(price: float, cap: float, received: float, k1: float, k2: float) -> tuple[float, float, float]:
+    """Best bandwidth b <= cap at a fixed received power, with x = log1p(P/b) and growth = e^x - 1 = P/b."""
+    x = _solve(1, math.log(price * received) + math.log(received / (k1 + k2 * received)))
+    if x < 300.0:
+        growth = math.expm1(x)
+        if received < cap * growth:
+            return received / growth, x, growth
+    growth = received / cap
+    return cap, math.log1p(growth), growth
+
+
+@kernel
+def _toward_power(b: float, received: float, x: float, growth: float, k1: float, k2: float) -> float:
+    """d cost / d log p at fixed bandwidth."""
+    return (k2 * received - (k1 + k2 * received) * growth / ((1.0 + growth) * x)) / (b * x)
 
 
 @kernel
@@ -150,43 +227,38 @@ def radio_response(
     value, bandwidth, received : float
         value <= min of the cost over the box, equal to it up to rounding.
     """
-    b, received = cap, -1.0
+    if k1 + k2 <= 0.0:
+        return 0.0, 0.0, high  # nothing to pay for: no bandwidth is needed
+    b, received = cap, high
+    growth = high / cap
+    x = math.log1p(growth)
+    settled = False
+    # The problem is convex: whichever of the cases satisfies its own conditions is the optimum. Full power
+    # comes first, because where delay matters it nearly always is.
     if price > 0.0:
-        if k1 <= 0.0:
+        b, x, growth = _at_power(price, cap, high, k1, k2)
+        settled = _toward_power(b, high, x, growth, k1, k2) <= 0.0
+        if not settled and low > 0.0:
             received = low
-        elif k2 <= 0.0:
-            received = high
-        else:
+            b, x, growth = _at_power(price, cap, low, k1, k2)
+            settled = _toward_power(b, low, x, growth, k1, k2) >= 0.0
+        if not settled:
             x = _solve(0, 0.5 * (math.log(k1) + math.log(price)) - math.log(k2))
-            if x < 700.0:
-                b = math.sqrt(k1 / (price * x))
-                free = b * math.expm1(x)
-                received = min(max(free, low), high)
-                if received == free:
-                    received = -2.0  # interior: b is final, P follows from x
-            else:
-                received = high
-        if received == -2.0:
-            received = b * math.expm1(x)
-        else:
-            # k2 = 0 and k1 = 0 are both handled: one of them is positive whenever the cost is
-            weight = k1 / received + k2
-            if weight <= 0.0:
-                b = 0.0
-            else:
-                x = _solve(1, math.log(price) + math.log(received) - math.log(weight))
-                b = received / math.expm1(x) if x < 700.0 else received * math.exp(-x)
-        if k1 + k2 <= 0.0:
-            return 0.0, 0.0, high  # nothing to pay for: no bandwidth is needed
-    if b >= cap or price <= 0.0:
+            b = math.sqrt(k1 / (price * x))
+            settled = b < cap
+            if settled:
+                growth = math.expm1(min(x, 700.0))
+                received = min(max(b * growth, low), high)
+    if not settled:
         b = cap
-        received = best_received_power(b, low, high, k1, k2)
-    x = math.log1p(received / b)
+        received = best_received_power(cap, low, high, k1, k2)
+        growth = received / cap
+        x = math.log1p(growth)
     cost = (k1 + k2 * received) / (b * x)
     total = cost + price * b
     # first-order bound over the box of (log b, log p)
-    toward_b = price * b - (k1 + k2 * received) * _one_minus(x) / (b * x * x)
-    toward_p = k2 * received / (b * x) + cost / x * math.expm1(-x)
+    toward_b = price * b - cost * (x - growth / (1.0 + growth) if x > 0.3 else _one_minus(x)) / x
+    toward_p = _toward_power(b, received, x, growth, k1, k2)
     slack = 0.0
     if toward_b > 0.0 or b < cap:
         slack += abs(toward_b)

@@ -136,7 +136,7 @@ class Stability:
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = 2.0 * self.lipschitz**2 / (k * bound)
         slack = needed if self.lambda_min is None else (needed - self.lambda_min) / 2.0
-        possible = (bound > 0.0) & (slack <= 1.0)
+        possible = bound >= self.value(0.0, k)  # the same arithmetic as value, so a = 0 is found again
         return np.asarray(np.where(possible, 1.0 - np.clip(slack, 0.0, 1.0), np.nan), dtype=np.float64)
 
 
