@@ -268,6 +268,10 @@ def _check_together(values: Mapping[str, Any], result: dict[str, Any], faults: l
         n = _first(time <= 0.0)
         faults.append(Fault("weights.delay", f"is 0 for user {n}; it must be > 0, or no clock has a best value"))
     if not values["count_upload_delay"]:
+        if (energy <= 0.0).any():
+            n = _first(energy <= 0.0)
+            faults.append(Fault("weights.energy", f"is 0 for user {n} while count_upload_delay is False: its upload "
+                                "would cost nothing, and no bandwidth has a best value; give energy > 0"))
         endless = (energy > 0.0) & (result["power_min_w"] <= 0.0) & (result["circuit_power_w"] <= 0.0)
         if endless.any():
             n = _first(endless)
