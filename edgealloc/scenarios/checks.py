@@ -1,0 +1,301 @@
+"""The check of a whole scenario: every key by itself, then what only several of them can get wrong together.
+
+All faults end up in one DataError. So that a faulty key hides no other fault, cross checks work on whatever keys of
+a section are good by themselves (`_salvage`), not on the section as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from edgealloc.catalog import Catalog, default_catalog
+from edgealloc.errors import DataError, Fault, nearest
+from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
+from edgealloc.scenarios.faults import document_faults
+from edgealloc.scenarios.files import read_gains
+from edgealloc.scenarios.quantities import short
+from edgealloc.scenarios.schema import (
+    AreaSection,
+    CatalogSection,
+    Document,
+    ModelSection,
+    RadioSection,
+    ServerGroup,
+    StabilitySection,
+    UserGroup,
+)
+from edgealloc.system.memory import STATE_BYTES
+from edgealloc.system.stability import Stability
+from edgealloc.system.transformer import LORA_TARGETS, Transformer, lora_params_per_layer, require_uniform
+
+__all__ = ["MOST_LINKS", "check_document"]
+
+Gains = npt.NDArray[np.float64]
+Keys = dict[str, Any]
+
+#: users x servers beyond which the gain matrix alone is a gigabyte
+MOST_LINKS: Final = 125_000_000
+
+
+def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[Document, Catalog, Gains | None]:
+    """Check the content of a scenario file.
+
+    Parameters
+    ----------
+    raw : mapping
+        As read from the file.
+    folder : Path
+        Where relative names of gain files start.
+    source : str
+        Named in the error.
+
+    Returns
+    -------
+    (document, catalog, gains)
+        The catalog with the file's own entries; the gain matrix if the file names one.
+
+    Raises
+    ------
+    DataError
+        Every fault that can be found.
+    """
+    faults: list[Fault] = []
+    document: Document | None = None
+    try:
+        document = Document.model_validate(dict(raw))
+    except ValidationError as error:
+        faults += document_faults(error)
+    sections = _Sections(raw)
+    catalog = _own_catalog(raw, faults)
+    shape = _check_model(sections.model, catalog, faults)
+    _check_groups(sections, catalog, shape, faults)
+    _check_radio(sections, faults)
+    _check_stability(sections.stability, faults)
+    gains = _check_links(sections, folder, faults)
+    if faults or document is None:
+        raise DataError(_unique(faults), source)
+    return document, catalog, gains
+
+
+def _unique(faults: list[Fault]) -> list[Fault]:
+    return list(dict.fromkeys(faults))
+
+
+class _Sections:
+    """The good keys of every section; a key that is faulty or absent without a default is missing here."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.model = _salvage(ModelSection, raw.get("model"))
+        self.area = _salvage(AreaSection, raw.get("area", {}))
+        self.radio = _salvage(RadioSection, raw.get("radio"))
+        self.stability = _salvage(StabilitySection, raw.get("stability", {}))
+        self.users = _groups(UserGroup, raw.get("users"))
+        self.servers = _groups(ServerGroup, raw.get("servers"))
+
+
+def _groups(cls: type[BaseModel], raw: Any) -> list[Keys]:
+    return [_salvage(cls, one) for one in raw] if isinstance(raw, (list, tuple)) else []
+
+
+def _salvage(cls: type[BaseModel], raw: Any) -> Keys:
+    if not isinstance(raw, Mapping):
+        return {}
+    with contextlib.suppress(ValidationError):
+        good = cls.model_validate(raw)
+        return {name: getattr(good, name) for name in cls.model_fields}
+    keys: Keys = {}
+    for name, info in cls.model_fields.items():
+        if name not in raw:
+            if not info.is_required():
+                keys[name] = info.get_default(call_default_factory=True)
+            continue
+        annotation: Any = info.annotation
+        for one in info.metadata:
+            annotation = Annotated[annotation, one]
+        with contextlib.suppress(ValidationError):
+            keys[name] = TypeAdapter(annotation).validate_python(raw[name])
+    return keys
+
+
+def _own_catalog(raw: Mapping[str, Any], faults: list[Fault]) -> Catalog:
+    own = _salvage(CatalogSection, raw.get("catalog", {}))
+    catalog = default_catalog()
+    for section in ("models", "devices"):
+        try:
+            catalog = catalog.extended(**{section: own.get(section) or {}})
+        except DataError as error:
+            faults += [Fault(f"catalog.{fault.field}", fault.message) for fault in error.faults]
+            # names of faulty entries are known all the same: one fault each is enough
+            for name, entry in (own.get(section) or {}).items():
+                with contextlib.suppress(DataError):
+                    catalog = catalog.extended(**{section: {name: entry}})
+    return catalog
+
+
+def _faulty_entry(path: str, name: str, faults: list[Fault]) -> bool:
+    """The file has an own entry of that name, which is at fault already."""
+    return any(fault.field.startswith(f"catalog.{path}.{name}") for fault in faults)
+
+
+def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transformer | None:
+    shape: Transformer | None = None
+    name = model.get("name")
+    if name is not None and name not in catalog.models:
+        if not _faulty_entry("models", name, faults):
+            faults.append(Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}"))
+    elif name is not None:
+        try:
+            shape = catalog.model(name).transformer()
+            require_uniform(shape)
+        except DataError as error:
+            faults += [Fault("model.name", f"'{name}': {fault}") for fault in error.faults]
+            shape = None
+    states = model.get("optimizer_states", "mixed-adam")
+    if states not in STATE_BYTES:
+        faults.append(Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}"))
+    targets = model.get("lora_targets", ())
+    for target in targets:
+        if target not in LORA_TARGETS:
+            faults.append(Fault("model.lora_targets", f"'{target}' is no matrix; {nearest(target, LORA_TARGETS)}"))
+    if shape is not None and set(targets) <= set(LORA_TARGETS):
+        try:
+            lora_params_per_layer(shape, 1, targets)
+        except DataError as error:
+            faults += [Fault("model.lora_targets", fault.message) for fault in error.faults]
+    return shape
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    """The nearest names; a long catalog is not listed in full."""
+    text = nearest(name, known)
+    return text if len(text) < 200 else "`edgealloc catalog` lists the names"
+
+
+def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]) -> None:
+    for kind, groups in (("users", sections.users), ("servers", sections.servers)):
+        for i, group in enumerate(groups):
+            where = f"{kind}.{i}"
+            count, positions = group.get("count"), group.get("positions")
+            if "count" in group and "positions" in group:
+                if count is None and not positions:
+                    faults.append(Fault(f"{where}.count", "is missing (how many; or a list of positions)"))
+                elif count is not None and positions is not None and count != len(positions):
+                    faults.append(Fault(f"{where}.count", f"is {count}, but {len(positions)} positions are given; "
+                                                          "drop one of the two, or make them agree"))
+            device = group.get("device", {})
+            for name in [device] if isinstance(device, str) else list(device):
+                _check_device(kind, where, name, group, catalog, faults)
+            if shape is not None and kind == "users":
+                _check_cuts(where, group, shape.layers, faults)
+    energies = sorted({group["energy"] for group in sections.servers if "energy" in group})
+    if len(energies) > 1:
+        faults.append(Fault("servers", f"use both {' and '.join(energies)} energy; all servers must use the same model"))
+
+
+def _check_device(kind: str, where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]) -> None:
+    if name not in catalog.devices:
+        if not _faulty_entry("devices", name, faults):
+            faults.append(Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}"))
+        return
+    entry = catalog.device(name)
+    needs = {"power": entry.power_w, **({"memory": entry.memory_bytes} if kind == "users" else {})}
+    for key, value in needs.items():
+        if value is None and group.get(key, "faulty") is None:
+            faults.append(Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here"))
+
+
+def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> None:
+    low, high = group.get("min_local_layers"), group.get("max_local_layers")
+    for key, value in (("min_local_layers", low), ("max_local_layers", high)):
+        if value is not None and value > layers:
+            faults.append(Fault(f"{where}.{key}", f"is {value}; the model has {layers} layers"))
+    if low is not None and high is not None and low > high:
+        faults.append(Fault(f"{where}.min_local_layers", f"is {low}, above max_local_layers = {high}"))
+
+
+def _check_radio(sections: _Sections, faults: list[Fault]) -> None:
+    radio, area = sections.radio, sections.area
+    if not radio:
+        return
+    for first, second, need in (("path_loss", "gain_file", True), ("noise_figure_db", "noise_density", True)):
+        if first in radio and second in radio:
+            given = (radio[first] is not None) + (radio[second] is not None)
+            if given == 2:
+                faults.append(Fault(f"radio.{second}", f"is given beside {first}; give one of the two"))
+            elif not given and need:
+                faults.append(Fault(f"radio.{first}", f"is missing (give {first} or {second})"))
+    top = radio.get("power_max")
+    low = radio.get("power_min", 0.0)
+    powers = [("radio.power_max", top)] + [
+        (f"users.{i}.power_max", group.get("power_max")) for i, group in enumerate(sections.users)]
+    for where, power in powers:
+        if power is not None and power < low:
+            faults.append(Fault(where, f"is {power:g} W, below radio.power_min = {low:g} W"))
+    if not radio.get("count_upload_delay", True) and low <= 0.0 and radio.get("circuit_power", 0.0) <= 0.0:
+        faults.append(Fault("radio.power_min", "is 0 W while count_upload_delay is false: energy falls for ever as power "
+                                               "goes to 0, so there is no best power; give power_min > 0"))
+    size, radius = area.get("size"), area.get("radius")
+    if size is not None and radius is not None:
+        faults.append(Fault("area.radius", "is given beside size; give one of the two"))
+    groups = [*sections.users, *sections.servers]
+    placed = all(group.get("positions", "faulty") is not None for group in groups)
+    if radio.get("path_loss") is not None and not placed and "size" in area and "radius" in area and not (size or radius):
+        faults.append(Fault("area.size", "is missing: users or servers without positions are placed in an area; "
+                                         "give size = '600 m' or radius = '300 m' under [area]"))
+
+
+def _check_stability(keys: Keys, faults: list[Fault]) -> None:
+    if not {"model", "lipschitz", "lambda_min"} <= set(keys):
+        return
+    try:
+        Stability(keys["model"], keys["lipschitz"], keys["lambda_min"])
+    except DataError as error:
+        faults += error.faults
+
+
+def _total(groups: list[Keys]) -> int | None:
+    total = 0
+    for group in groups:
+        if not ("count" in group and "positions" in group):
+            return None
+        total += len(group["positions"]) if group["positions"] is not None else group["count"] or 0
+    return total or None
+
+
+def _check_links(sections: _Sections, folder: Path, faults: list[Fault]) -> Gains | None:
+    users, servers = _total(sections.users), _total(sections.servers)
+    if users and servers and users * servers > MOST_LINKS:
+        faults.append(Fault("users", f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit "
+                                     "into a gigabyte"))
+    name = sections.radio.get("gain_file")
+    if name is None:
+        return None
+    try:
+        gain = read_gains(folder / name, sections.radio.get("gain_unit", "linear"))
+    except ValueError as error:
+        faults.append(Fault("radio.gain_file", str(error)))
+        return None
+    wanted = (users or gain.shape[0], servers or gain.shape[1])
+    if gain.shape != wanted:
+        faults.append(Fault("radio.gain_file", f"{short(name)} has shape {gain.shape}; it must be (users, servers) = "
+                                               f"{wanted}"))
+    with np.errstate(invalid="ignore"):
+        bad = ~((gain == 0.0) | ((gain >= SMALLEST_GAIN) & (gain <= 1.0)))
+    if bad.any():
+        rows = np.argwhere(bad)
+        n, m = (int(index) for index in rows[0])
+        more = f" ({len(rows)} such entries)" if len(rows) > 1 else ""
+        decibel = (" The values look like decibel: set gain_unit = 'dB'."
+                   if sections.radio.get("gain_unit") == "linear" and bool((gain[bad] < 0.0).any()) else "")
+        faults.append(Fault(f"radio.gain_file[{n}, {m}]", f"is {gain[n, m]:g} in {short(name)}; gains are linear power "
+                            f"ratios, 0 for no link, else {SMALLEST_GAIN:g} to 1{more}.{decibel}"))
+    return gain
+
+

@@ -1,0 +1,90 @@
+"""Random scenarios: the default physical setting, seeded, declared in the same words as a file.
+
+Numbers that no catalog knows are listed in `ASSUMPTIONS` with the reason, and travel with the scenario.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from edgealloc.errors import DataError, Fault, nearest
+from edgealloc.units import dbm_to_watt
+
+__all__ = ["LOADS", "NOMINAL_USERS_PER_SERVER", "PRESETS", "random_scenario"]
+
+#: With this many users, a server has the capacity below; "proportional" capacity grows with users per server.
+NOMINAL_USERS_PER_SERVER: Final = 10
+#: Share of the proportional capacity (bandwidth and accelerators) that each load family leaves.
+LOADS: Final = {"proportional": 1.0, "congested": 0.25}
+PRESETS: Final = ("physical",)
+
+#: catalog device -> accelerators of a nominal server, about 15 to 42 TFLOP/s effective each
+_SERVERS: Final = {"l4": 1.0, "t4": 1.0, "jetson-agx-orin-64gb": 4.0}
+_PHONES: Final = {"snapdragon-865": 1.0, "snapdragon-8-gen-2": 1.0, "snapdragon-8-gen-3": 1.0, "apple-a17-pro": 1.0}
+_BANDWIDTH_HZ: Final = 100e6
+_CELL_M: Final = 200.0
+
+ASSUMPTIONS: Final = {
+    "model.batch": "2 sequences per step: what a phone's memory allows",
+    "model.tokens": "512 tokens, a usual length for instruction tuning",
+    "model.lora_rank": "a common rank",
+    "model.memory_overhead": "framework and buffers on the phone",
+    "area.size": "one server per 200 m x 200 m, the site distance of an urban micro cell",
+    "radio.carrier": "mid-band 5G",
+    "radio.shadowing": "log-normal, with the deviation of TR 38.901; no fast fading: average channels",
+    "radio.noise_figure_db": "5 dB, base station below 6 GHz (TR 38.901 calibration)",
+    "radio.power_max": "23 dBm, power class 3 (TR 38.901 calibration)",
+    "radio.downlink_rate": "per user; the gradients are as large as the activations",
+    "users.device": "four classes of phone, equally frequent",
+    "users.utilisation": "training reaches 0.35 of a phone's peak rate; measure it and put your number here",
+    "users.memory_share": "half of the memory is left to training",
+    "users.samples": "a few hundred to a few thousand samples of one person",
+    "servers.accelerators": "several boards per server, in proportion to the users",
+    "servers.utilisation": "training reaches 0.35 of the peak rate of an accelerator",
+    "servers.bandwidth": "100 MHz per 10 users in the proportional load",
+    "stability.lipschitz": "L = 1: the bound is known up to this factor only, which the weight absorbs",
+}
+
+
+def random_scenario(
+    users: int, servers: int, model: str, load: str, seed: int, preset: str, **model_options: Any
+) -> dict[str, Any]:
+    """The document of a random scenario as a plain mapping; see `Scenario.random`."""
+    faults: list[Fault] = []
+    for name, value in (("users", users), ("servers", servers)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            faults.append(Fault(name, f"is {value!r}; give a whole number >= 1"))
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        faults.append(Fault("seed", f"is {seed!r}; give a whole number >= 0"))
+    for name, text, known in (("load", load, tuple(LOADS)), ("preset", preset, PRESETS)):
+        if text not in known:
+            faults.append(Fault(name, f"is {text!r}; {nearest(str(text), known)}"))
+    if faults:
+        raise DataError(faults, "Scenario.random")
+    scale = LOADS[load] * users / (servers * NOMINAL_USERS_PER_SERVER)
+    kinds = list(_SERVERS)
+    counts = [len(range(k, servers, len(kinds))) for k in range(len(kinds))]
+    return {
+        "problem": "split-training",
+        "version": 1,
+        "name": f"random-{users}x{servers}-{load}-{seed}",
+        "description": f"{users} phones fine-tune {model} with the help of {servers} edge servers ({load} load)",
+        "seed": seed,
+        "model": {"name": model, "training": "frozen", "lora_rank": 16, "batch": 2, "tokens": 512,
+                  "memory_overhead": 500e6, **model_options},
+        "area": {"size": _CELL_M * math.sqrt(servers)},
+        "radio": {"path_loss": "umi", "carrier": 3.5e9, "shadowing": True, "fading": "none", "noise_figure_db": 5.0,
+                  "power_max": dbm_to_watt(23.0), "downlink_rate": 200e6},
+        "users": [{"count": users, "device": dict(_PHONES), "utilisation": 0.35, "memory_share": 0.5,
+                   "samples": [300.0, 3000.0], "min_local_layers": 1}],
+        "servers": [
+            {"count": count, "device": kind, "accelerators": _SERVERS[kind] * scale, "utilisation": 0.35,
+             "bandwidth": _BANDWIDTH_HZ * scale, "energy": "time-shared"}
+            for kind, count in zip(kinds, counts, strict=True) if count
+        ],
+        "weights": {"delay": 1.0, "energy": 1.0, "stability": 1.0},
+        "stability": {"model": "liu-zhao", "lipschitz": 1.0},
+        "limits": {"device_memory": True},
+        "assumptions": dict(ASSUMPTIONS),
+    }

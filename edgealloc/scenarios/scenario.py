@@ -1,0 +1,255 @@
+"""Scenario: what exists (people, devices, servers, radio), declared in a file or drawn at random."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.catalog import Catalog
+from edgealloc.core.weights import Weights
+from edgealloc.errors import DataError
+from edgealloc.scenarios.checks import check_document
+from edgealloc.scenarios.files import read_mapping
+from edgealloc.scenarios.generate import random_scenario
+from edgealloc.scenarios.schema import Document
+
+if TYPE_CHECKING:
+    from edgealloc.core.constraints import Diagnosis
+    from edgealloc.formulations.split_training.problem import SplitTraining
+    from edgealloc.scenarios.repair import FileChange
+    from edgealloc.scenarios.report import Number
+
+__all__ = ["Scenario"]
+
+
+class Scenario:
+    """A checked scenario; make one with `Scenario.random`, `Scenario.load` or `Scenario.from_mapping`.
+
+    Attributes
+    ----------
+    document : Document
+        The declaration, checked, with defaults filled in.
+    catalog : Catalog
+        The package's catalog with the scenario's own entries.
+    folder : Path
+        Where relative names of files in it start.
+    gains : ndarray (N, M) or None
+        Measured gains, if it names a file of them.
+    path : Path or None
+        The file it came from.
+
+    Examples
+    --------
+    >>> scenario = Scenario.random(users=6, servers=2, seed=1)
+    >>> problem = scenario.split_training()
+    >>> problem.users, problem.servers, problem.layers
+    (6, 2, 16)
+    """
+
+    __slots__ = ("catalog", "document", "folder", "gains", "path")
+
+    document: Document
+    catalog: Catalog
+    folder: Path
+    gains: npt.NDArray[np.float64] | None
+    path: Path | None
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "scenario") -> Scenario:
+        """Check a declaration in the form of a file's content.
+
+        Parameters
+        ----------
+        raw : mapping
+            Keys as in a file.
+        folder : path
+            Where relative names of gain files start.
+        source : str
+            Named in the error.
+
+        Raises
+        ------
+        DataError
+            With every fault that can be found.
+        """
+        self = cls.__new__(cls)
+        self.folder, self.path = Path(folder), None
+        self.document, self.catalog, self.gains = check_document(raw, self.folder, source)
+        return self
+
+    @classmethod
+    def random(
+        cls,
+        users: int = 50,
+        servers: int = 5,
+        model: str = "llama3.2-1b",
+        load: str = "proportional",
+        seed: int = 0,
+        preset: str = "physical",
+        **model_options: Any,
+    ) -> Scenario:
+        """Draw a scenario: phones and edge servers of the catalog in an urban micro cell.
+
+        Users are uniform in a square with one server per 200 m x 200 m cell, on a jittered grid; channels are
+        TR 38.901 UMi at 3.5 GHz with shadowing; servers are T4, L4 and Jetson AGX Orin class.
+
+        Parameters
+        ----------
+        users, servers : int
+        model : str
+            Catalog name.
+        load : {"proportional", "congested"}
+            Proportional: a server has 100 MHz and its nominal accelerators (15 to 42 TFLOP/s effective) per 10 users
+            that it would serve on average, so that (100000, 50) is as loaded per user as (50, 5); a server then
+            stands for a site with many boards. Congested: a quarter of that.
+        seed : int
+            The same seed gives the same problem, bit for bit.
+        preset : {"physical"}
+        **model_options
+            Further keys of [model], such as ``batch=4``.
+
+        Raises
+        ------
+        DataError
+            Faulty arguments, all of them at once.
+        """
+        raw = random_scenario(users, servers, model, load, seed, preset, **model_options)
+        return cls.from_mapping(raw, source="Scenario.random")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scenario:
+        """Read a scenario from a TOML, YAML or JSON file.
+
+        Raises
+        ------
+        DataError
+            Unreadable, or with every fault of its content.
+        """
+        file = Path(path)
+        scenario = cls.from_mapping(read_mapping(file), folder=file.parent, source=str(path))
+        scenario.path = file
+        return scenario
+
+    def save(self, path: str | Path, *, comments: bool = True) -> Path:
+        """Write the scenario as TOML; loading it gives the same problem bit for bit.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.toml``. An existing file is replaced only when everything is written.
+        comments : bool
+            Explain the keys.
+
+        Raises
+        ------
+        DataError
+            Another suffix, or the place cannot be written.
+        """
+        from edgealloc.scenarios.writing import write_toml
+
+        return write_toml(self, Path(path), comments=comments)
+
+    # ---- problems ---------------------------------------------------------------------------------------------------
+
+    def split_training(self, weights: Weights | None = None, **overrides: Any) -> SplitTraining:
+        """The split fine-tuning problem (Liu & Zhao) of this scenario.
+
+        Parameters
+        ----------
+        weights : Weights, optional
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: the
+            average delay, energy and instability of a user under the reference allocation (best-gain server, cut in
+            the middle, equal shares, full power and clock).
+        **overrides
+            Fields of `SplitTraining` to replace, such as ``stability_limit=0.01``.
+
+        Raises
+        ------
+        DataError
+            Faulty overrides.
+        """
+        from edgealloc.scenarios.build.split_training import build
+
+        name = self.document.name or (self.path.stem if self.path else "")
+        try:
+            problem = build(self.document, self.catalog, self.gains, name, weights)
+        except DataError as error:
+            raise DataError(error.faults, str(self.path or name or "scenario")) from error
+        return problem.replace(**overrides) if overrides else problem
+
+    def problem(self) -> SplitTraining:
+        """The problem of the kind that the scenario declares."""
+        return self.split_training()
+
+    # ---- facts --------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+        return self.document.name
+
+    @property
+    def users(self) -> int:
+        """How many users."""
+        return sum(group.count or len(group.positions or ()) for group in self.document.users)
+
+    @property
+    def servers(self) -> int:
+        """How many servers."""
+        return sum(group.count or len(group.positions or ()) for group in self.document.servers)
+
+    def assumptions(self) -> dict[str, str]:
+        """Which numbers are assumptions, and why: path of a key -> reason."""
+        return dict(self.document.assumptions)
+
+    def table(self) -> list[Number]:
+        """Every number used, with its unit, where it is from, and how well it is known."""
+        from edgealloc.scenarios.report import numbers
+
+        return numbers(self)
+
+    def describe(self) -> str:
+        """One line: who, where, which model."""
+        from edgealloc.scenarios.report import headline
+
+        return headline(self)
+
+    # ---- changes ------------------------------------------------------------------------------------------------------
+
+    def mapping(self) -> dict[str, Any]:
+        """The declaration as plain values, only what was given: what `from_mapping` and a file take."""
+        return self.document.model_dump(mode="python", exclude_unset=True, exclude_none=True)
+
+    def changed(self, changes: Mapping[str, Any]) -> Scenario:
+        """A new scenario with some keys set, such as ``{"limits.stability_limit": 0.02, "users.0.count": 80}``."""
+        raw = copy.deepcopy(self.mapping())
+        for path, value in changes.items():
+            *parents, key = path.split(".")
+            place: Any = raw
+            for parent in parents:
+                if isinstance(place, (list, tuple)):
+                    if not parent.isdigit() or int(parent) >= len(place):
+                        raise DataError(f"changed: there is no '{path}' in the scenario")
+                    place = place[int(parent)]
+                else:
+                    place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise DataError(f"changed: there is no '{path}' in the scenario")
+            place[key] = value
+        scenario = Scenario.from_mapping(raw, self.folder, str(self.path or "scenario"))
+        scenario.path = self.path
+        return scenario
+
+    def repair(self, diagnosis: Diagnosis) -> tuple[FileChange, ...]:
+        """The changes of this scenario's keys that mend an infeasible problem of it."""
+        from edgealloc.scenarios.repair import file_changes
+
+        return file_changes(self, diagnosis)
+
+    def __repr__(self) -> str:
+        return f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"
