@@ -1,0 +1,383 @@
+r"""Method "convex": the resources at a fixed association and cut, by a cone solver.
+
+A second opinion on the exact resource solve, with which it shares no code. At fixed association and cuts the
+problem splits into one convex problem per server and resource, and one per device clock:
+
+- **Bandwidth and power** of the users of a server. With the natural rate R = b x, x = log(1 + g p / (N0 b)):
+
+  .. math::
+
+      \min \sum_n \frac{k_1}{R} + \max\Big(k_2 \frac{e^x - 1}{x}, \frac{k_3}{R}\Big), \qquad
+      k_1 = a_t s \ln 2,\; k_2 = a_e s \ln 2\, N_0/g,\; k_3 = a_e p_{min} s \ln 2,
+
+  in the variables b, v <= log b, rho = log R and x >= exp(rho - v), with R <= b log(1 + P/b),
+  P = p_max g / N0, and the sum of b within the band. (e^x - 1)/x, the integral of e^{xt} over [0, 1], has no
+  finite form in exponential cones; Gauss-Legendre nodes bound it from below to 1e-11. The power floor is the
+  maximum: below it more rate costs no more power.
+- **Server clocks**: ``sum_n W (w / (F C D) + w_e kappa F^2 / (C D))`` with the sum of F within the clock.
+- **Device clocks**: ``w_t / f + w_e kappa f^2`` on [f_min, f_max].
+
+Every user is scaled by its own reference point, and the exponential cones are shifted by it: unscaled, cone
+solvers fail from a hundred users on. Signals far below the noise make the cone of the power limit
+degenerate; there ``b log(1 + P/b)`` is written as an integral of 1/(b + t P), again by Gauss-Legendre nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.core.method import Outcome
+from edgealloc.core.run import Progress, Run, TimeUpError
+from edgealloc.core.status import Termination
+from edgealloc.errors import DataError
+from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.formulations.split_training.baselines import best_power_w, equal_allocation, radio_weights
+from edgealloc.system.radio import rate_bits_per_s
+
+if TYPE_CHECKING:
+    from edgealloc.formulations.split_training.problem import SplitTraining
+
+__all__ = ["run"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Nodes of the two quadratures: enough for 1e-11 at x <= 50, and for 1e-12 at signal/noise <= 3.
+PHI_NODES: Final = 20
+RATE_NODES: Final = 14
+#: Where the reference points are this far from the optimum, the problem is scaled anew and solved again.
+RECENTRE_FACTOR: Final = 3.0
+RECENTRE_ROUNDS: Final = 4
+
+#: (label, solver, options), tried in this order; everything after the first is recorded in `attempts`.
+_TIGHT: Final = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
+SOLVERS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("Clarabel", "CLARABEL", _TIGHT),
+    ("Clarabel with max_step_fraction=0.9", "CLARABEL", {"max_step_fraction": 0.9}),
+    ("Clarabel at 1e-7", "CLARABEL", {"max_step_fraction": 0.9, "tol_gap_abs": 1e-7, "tol_gap_rel": 1e-7}),
+    ("SCS", "SCS", {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 50_000}),
+)
+
+
+class _FailedError(Exception):
+    """No solver brought one of the small problems to its optimum; the text says what each answered."""
+
+
+@dataclass
+class _Log:
+    """Which problems the first solver finished, and every deviation from that."""
+
+    done: dict[str, int]
+    deviations: list[str]
+
+    def lines(self) -> tuple[str, ...]:
+        solved = tuple(f"{what}: {count} x {SOLVERS[0][0]} optimal" for what, count in self.done.items())
+        return solved + tuple(self.deviations)
+
+
+# ---- cone problems ----------------------------------------------------------------------------------------
+
+
+def _nodes(count: int) -> tuple[FloatArray, FloatArray]:
+    """Gauss-Legendre nodes and weights on [0, 1]."""
+    t, w = np.polynomial.legendre.leggauss(count)
+    return (t + 1.0) / 2.0, w / 2.0
+
+
+def _cone_solve(objective: Any, constraints: list[Any], what: str, log: _Log) -> None:
+    """Minimise by the first of `SOLVERS` that ends with an optimum; the variables hold it afterwards."""
+    import warnings
+
+    import cvxpy as cp
+
+    problem = cp.Problem(cp.Minimize(objective), constraints)
+    answers: list[str] = []
+    for label, solver, options in SOLVERS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "may be inaccurate" is in the status
+                problem.solve(solver=solver, **options)
+            answer = str(problem.status)
+        except cp.error.SolverError as error:
+            answer = str(error).split(".", maxsplit=1)[0]
+        answers.append(f"{label} {answer}")
+        if answer == cp.OPTIMAL:
+            kind = what.split(" of ", maxsplit=1)[0]
+            if len(answers) > 1:
+                log.deviations.append(f"{what}: {'; '.join(answers)}")
+            else:
+                log.done[kind] = log.done.get(kind, 0) + 1
+            return
+    raise _FailedError(f"{what}: {'; '.join(answers)}")
+
+
+@dataclass(frozen=True)
+class _Radio:
+    """One server's users: (a_t + a_e p) s / r(b, p) under one band. Arrays (K,)."""
+
+    users: IntArray
+    gain: FloatArray
+    k1: FloatArray  # a_t s ln2, objective x natural rate
+    k2: FloatArray  # a_e s ln2 N0 / g, objective
+    k3: FloatArray  # a_e p_min s ln2, objective x natural rate
+    cap_hz: FloatArray  # P = p_max g / N0
+    band_hz: float
+
+
+def _radio(problem: SplitTraining, m: int, users: IntArray) -> _Radio:
+    per_second, per_joule = (weight[users] for weight in radio_weights(problem))
+    bits = problem.upload_bits[users] * np.log(2.0)
+    gain = problem.gain[users, m]
+    over_noise = gain / problem.noise_psd_w_per_hz
+    return _Radio(
+        users=users, gain=gain, k1=per_second * bits, k2=per_joule * bits / over_noise,
+        k3=per_joule * problem.power_min_w[users] * bits, cap_hz=problem.power_max_w[users] * over_noise,
+        band_hz=float(problem.bandwidth_max_hz[m]),
+    )
+
+
+def _radio_cost(problem: SplitTraining, radio: _Radio, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Cost and natural rate R (K,) at a bandwidth and the best power for it."""
+    power = best_power_w(problem, radio.users, radio.gain, b)
+    rate = rate_bits_per_s(b, power, radio.gain, problem.noise_psd_w_per_hz) * np.log(2.0)
+    per_joule = radio_weights(problem)[1][radio.users]
+    bits = problem.upload_bits[radio.users] * np.log(2.0)
+    return (radio.k1 + per_joule * power * bits) / rate, rate
+
+
+def _reference_bandwidth(problem: SplitTraining, radio: _Radio) -> FloatArray:
+    """Where to put the scales: a few rounds of b <- b sqrt(-C'(b)), exact for costs like 1/b."""
+    b = np.full(radio.users.size, radio.band_hz / radio.users.size)
+    for _ in range(8):
+        cost, rate = _radio_cost(problem, radio, b)
+        x = rate / b
+        # -C'(b) at fixed power: C (log(1+S) - S/(1+S)) / (b log(1+S)), with S = e^x - 1
+        slope = cost / b * np.maximum(1.0 + np.expm1(-x) / x, 1e-12)
+        if not (slope > 0.0).all():
+            break
+        b = np.maximum(b * np.sqrt(slope / slope.max()), 1e-9 * radio.band_hz)
+        b *= radio.band_hz / b.sum()
+    return b
+
+
+def _solve_radio(
+    problem: SplitTraining, radio: _Radio, reference: FloatArray, what: str, log: _Log
+) -> FloatArray:
+    """Bandwidths (K,) of one server by one cone problem, scaled by `reference` (Hz)."""
+    import cvxpy as cp
+
+    count = radio.users.size
+    cost, r0 = _radio_cost(problem, radio, reference)
+    total, x0, snr = cost.sum(), r0 / reference, radio.cap_hz / reference
+    beta = cp.Variable(count, pos=True)  # b / b0
+    rho, rate, energy = cp.Variable(count), cp.Variable(count), cp.Variable(count)  # log(R / R0), R / R0
+    constraints = [reference / radio.band_hz @ beta <= 1.0, cp.exp(rho) <= rate]
+    # Where k2 (e^x - 1)/x cannot move the total by 1e-9, x would be a variable that nothing holds in place.
+    flat = radio.k2 * np.expm1(x0) < 1e-9 * total
+    if flat.any():
+        constraints.append(energy[flat] >= (radio.k2 * np.expm1(x0) / x0 / total)[flat])
+    bent = np.flatnonzero(~flat)
+    if bent.size:
+        nu, xi = cp.Variable(bent.size), cp.Variable(bent.size)  # v = log(b / b0) or less, x / x0
+        t, w = _nodes(PHI_NODES)
+        exponent = x0[bent, None] * t[None, :]
+        weight = (radio.k2 / total)[bent, None] * w[None, :] * np.exp(exponent)
+        spread = cp.reshape(xi - 1.0, (bent.size, 1), order="C") @ np.ones((1, t.size))
+        terms = cp.multiply(weight, cp.exp(cp.multiply(exponent, spread)))
+        constraints += [nu <= cp.log(beta[bent]), cp.exp(rho[bent] - nu) <= xi]
+        constraints.append(cp.sum(terms, axis=1) <= energy[bent])
+    if radio.k3.any():
+        constraints.append(cp.multiply(radio.k3 / r0 / total, cp.exp(-rho)) <= energy)
+    loud, quiet = np.flatnonzero(snr > 1.0), np.flatnonzero(snr <= 1.0)
+    if loud.size:
+        shift = np.log1p(snr[loud])
+        small = np.exp(-shift)
+        constraints.append(
+            cp.ExpCone(
+                cp.multiply(x0[loud], rate[loud]) - cp.multiply(shift, beta[loud]),
+                beta[loud],
+                snr[loud] * small + cp.multiply(small, beta[loud]),
+            )
+        )
+    if quiet.size:
+        t, w = _nodes(RATE_NODES)
+        column = cp.reshape(beta[quiet], (quiet.size, 1), order="C") @ np.ones((1, t.size))
+        load = snr[quiet, None] * t[None, :]
+        lost = cp.sum(cp.multiply(load * w[None, :], cp.inv_pos(column + load)), axis=1)
+        constraints.append(rate[quiet] <= cp.multiply(radio.cap_hz[quiet] / r0[quiet], 1.0 - lost))
+    objective = cp.sum(cp.multiply(radio.k1 / r0 / total, cp.exp(-rho))) + cp.sum(energy)
+    _cone_solve(objective, constraints, what, log)
+    return np.asarray(beta.value * reference, dtype=np.float64)
+
+
+def _bandwidth(problem: SplitTraining, m: int, users: IntArray, log: _Log) -> FloatArray:
+    """Optimal bandwidths of the users of server m, re-centred until the scales fit."""
+    radio = _radio(problem, m, users)
+    if users.size == 1:
+        return np.array([radio.band_hz])  # the cost falls with the bandwidth
+    b = _reference_bandwidth(problem, radio)
+    for _ in range(RECENTRE_ROUNDS):
+        reference = np.maximum(b, 1e-9 * radio.band_hz)
+        b = np.maximum(_solve_radio(problem, radio, reference, f"bandwidth of server {m}", log), 0.0)
+        if (np.abs(np.log(np.maximum(b, 1e-300) / reference)) < np.log(RECENTRE_FACTOR)).all():
+            break
+    return np.maximum(b, 1e-12 * radio.band_hz)
+
+
+def _server_clock(problem: SplitTraining, m: int, users: IntArray, work: FloatArray, log: _Log) -> FloatArray:
+    """Optimal server clocks F (K,) of the users of server m; `work` in FLOP."""
+    import cvxpy as cp
+
+    time, energy = (problem.weights.effective(term, problem.users)[users] for term in ("delay", "energy"))
+    cycles = work / problem.server_flops_per_cycle[m]
+    weight = cycles * (time + energy * problem.idle_power_w[users])
+    top = float(problem.server_frequency_max_hz[m])
+    reference = np.sqrt(weight) / np.sqrt(weight).sum() * top
+    square = np.zeros(users.size)
+    if problem.server_kappa is not None:
+        square = cycles * energy * problem.server_kappa[m]
+        with np.errstate(divide="ignore"):
+            alone = np.where(square > 0.0, np.cbrt(weight / (2.0 * square)), np.inf)
+        reference = np.minimum(reference, alone)
+    phi = cp.Variable(users.size, pos=True)
+    total = (weight / reference + square * reference**2).sum()
+    objective = cp.sum(cp.multiply(weight / reference / total, cp.inv_pos(phi)))
+    if square.any():
+        objective += cp.sum(cp.multiply(square * reference**2 / total, cp.square(phi)))
+    _cone_solve(objective, [reference / top @ phi <= 1.0], f"server clock of server {m}", log)
+    return np.asarray(np.maximum(phi.value * reference, 1e-12 * top), dtype=np.float64)
+
+
+def _device_clock(problem: SplitTraining, log: _Log) -> FloatArray:
+    """Optimal device clocks (N,): ``w_t / f + w_e kappa f^2`` on [f_min, f_max], each on its own scale."""
+    import cvxpy as cp
+
+    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
+    low, high = problem.user_frequency_min_hz, problem.user_frequency_max_hz
+    square = energy * problem.user_kappa
+    with np.errstate(divide="ignore"):
+        scale = np.clip(np.where(square > 0.0, np.cbrt(time / (2.0 * square)), np.inf), low, high)
+    phi = cp.Variable(problem.users, pos=True)
+    total = time / scale + square * scale**2
+    objective = cp.sum(cp.multiply(time / scale / total, cp.inv_pos(phi)))
+    objective += cp.sum(cp.multiply(square * scale**2 / total, cp.square(phi)))
+    _cone_solve(objective, [phi >= low / scale, phi <= high / scale], "device clocks", log)
+    return np.asarray(np.clip(phi.value * scale, low, high), dtype=np.float64)
+
+
+def _within(share: FloatArray, limit: float) -> FloatArray:
+    """Shares scaled down to the limit, where a solver's tolerance let their sum exceed it."""
+    slack = 1.0 - share.size * np.finfo(float).eps
+    return np.asarray(share * min(1.0, limit * slack / share.sum()), dtype=np.float64)
+
+
+# ---- the method -------------------------------------------------------------------------------------------
+
+
+def _start(problem: SplitTraining, run: Run) -> tuple[Allocation | None, list[str]]:
+    """Association and cut to work at: those of the warm start, or of the `certified` method."""
+    if run.warm_start is not None:
+        names = ("server", "local_layers", "stability_limit", "device_memory_bytes")
+        violations = problem.violations(run.warm_start)
+        broken = [name for name in names if violations.get(name, 0.0) > 0.0]
+        if broken:
+            raise DataError(f"warm_start: its association and cuts violate {', '.join(broken)}; convex keeps "
+                            "both, so start from a feasible allocation")
+        return run.warm_start, ["association and cuts of the warm start"]
+
+    def forward(line: Progress) -> None:
+        run.report(f"certified: {line.stage}", line.iteration, line.objective)
+
+    left = None if np.isinf(run.time_limit_s) else max(run.seconds_left, 1e-3)
+    found = problem.solve("certified", gap=run.gap, time_limit_s=left, seed=run.seed, threads=run.threads,
+                          on_progress=forward)
+    shown = "no allocation" if found.objective is None else f"objective {found.objective:.9g}"
+    note = f"association and cuts of certified ({found.status}, {shown})"
+    if found.termination is Termination.INTERRUPTED:
+        raise _InterruptedError(found.allocation)
+    return found.allocation, [note, *(f"certified: {line}" for line in found.attempts)]
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C while `certified` looked for association and cuts; its allocation comes along."""
+
+
+def run(problem: SplitTraining, run: Run) -> Outcome:
+    """Bandwidth, power and clocks at the association and cuts of the warm start, or of `certified`, by CVXPY.
+
+    Parameters
+    ----------
+    problem : SplitTraining
+    run : Run
+        `warm_start` gives association and cuts; its resources are ignored.
+
+    Returns
+    -------
+    Outcome
+        Without a bound; `converged` if every cone problem was solved to its optimum. `attempts` tells which
+        solver solved what. Where time ran out or every solver failed, the servers left keep equal shares.
+    """
+    try:
+        start, notes = _start(problem, run)
+    except _InterruptedError as stop:
+        return Outcome(allocation=stop.args[0], termination=Termination.INTERRUPTED)
+    if start is None:
+        return Outcome(termination=Termination.NUMERICAL, attempts=tuple(notes))
+    best = equal_allocation(problem, np.maximum(start.server, 0), start.local_layers)
+    log = _Log({}, [])
+    termination = Termination.CONVERGED
+    jobs = _jobs(problem, best, log)
+    for done, job in enumerate(jobs):
+        try:
+            run.check_time()
+            best = job(best)
+            run.report("cone problems", done + 1, problem.evaluate(best).objective)
+        except TimeUpError:
+            termination = Termination.TIME_LIMIT
+            break
+        except KeyboardInterrupt:
+            termination = Termination.INTERRUPTED
+            break
+        except _FailedError as failure:
+            log.deviations.append(str(failure))
+            termination = Termination.NUMERICAL
+    return Outcome(allocation=best, termination=termination, converged=termination is Termination.CONVERGED,
+                   attempts=(*notes, *log.lines()))
+
+
+def _jobs(problem: SplitTraining, start: Allocation, log: _Log) -> list[Callable[[Allocation], Allocation]]:
+    """One improvement of an allocation per cone problem: device clocks, then every server in use."""
+    work = (problem.layers - start.local_layers) * problem.layer_flops + problem.head_flops
+
+    def device(a: Allocation) -> Allocation:
+        return replace(a, user_frequency_hz=_device_clock(problem, log))
+
+    def band(m: int, users: IntArray) -> Callable[[Allocation], Allocation]:
+        def improve(a: Allocation) -> Allocation:
+            b, p = a.bandwidth_hz.copy(), a.power_w.copy()
+            b[users] = _within(_bandwidth(problem, m, users, log), float(problem.bandwidth_max_hz[m]))
+            p[users] = best_power_w(problem, users, problem.gain[users, m], b[users])
+            return replace(a, bandwidth_hz=b, power_w=p)
+
+        return improve
+
+    def clock(m: int, users: IntArray) -> Callable[[Allocation], Allocation]:
+        def improve(a: Allocation) -> Allocation:
+            f = a.server_frequency_hz.copy()
+            found = _server_clock(problem, m, users, work[users], log)
+            f[users] = _within(found, float(problem.server_frequency_max_hz[m]))
+            return replace(a, server_frequency_hz=f)
+
+        return improve
+
+    jobs: list[Callable[[Allocation], Allocation]] = [device]
+    for m in range(problem.servers):
+        users = np.flatnonzero(start.server == m)
+        if users.size:
+            jobs += [band(m, users), clock(m, users)]
+    return jobs
