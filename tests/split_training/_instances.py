@@ -11,7 +11,9 @@ from edgealloc.formulations.split_training.problem import SplitTraining
 from edgealloc.system.stability import Stability
 
 
-def random_problem(seed: int, users: int = 6, servers: int = 2, layers: int = 5, **changes: Any) -> SplitTraining:
+def random_problem(
+    seed: int, users: int = 6, servers: int = 2, layers: int = 5, **changes: Any
+) -> SplitTraining:
     """A problem of physical size; even seeds are time-shared, every third can be fully local."""
     rng = np.random.default_rng(seed)
     fields: dict[str, Any] = {
