@@ -1,6 +1,7 @@
 """The check of a whole scenario: every key by itself, then what only several of them can get wrong together.
 
-All faults end up in one DataError. So that a faulty key hides no other fault, cross checks work on whatever keys of
+All faults end up in one DataError. So that a faulty key hides no other fault, cross checks work on whatever
+keys of
 a section are good by themselves (`_salvage`), not on the section as a whole.
 """
 
@@ -44,7 +45,9 @@ Keys = dict[str, Any]
 MOST_LINKS: Final = 125_000_000
 
 
-def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[Document, Catalog, Gains | None]:
+def check_document(
+    raw: Mapping[str, Any], folder: Path, source: str
+) -> tuple[Document, Catalog, Gains | None]:
     """Check the content of a scenario file.
 
     Parameters
@@ -149,7 +152,9 @@ def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transfor
     name = model.get("name")
     if name is not None and name not in catalog.models:
         if not _faulty_entry("models", name, faults):
-            faults.append(Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}"))
+            faults.append(
+                Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}")
+            )
     elif name is not None:
         try:
             shape = catalog.model(name).transformer()
@@ -159,11 +164,15 @@ def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transfor
             shape = None
     states = model.get("optimizer_states", "mixed-adam")
     if states not in STATE_BYTES:
-        faults.append(Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}"))
+        faults.append(
+            Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}")
+        )
     targets = model.get("lora_targets", ())
     for target in targets:
         if target not in LORA_TARGETS:
-            faults.append(Fault("model.lora_targets", f"'{target}' is no matrix; {nearest(target, LORA_TARGETS)}"))
+            faults.append(
+                Fault("model.lora_targets", f"'{target}' is no matrix; {nearest(target, LORA_TARGETS)}")
+            )
     if shape is not None and set(targets) <= set(LORA_TARGETS):
         try:
             lora_params_per_layer(shape, 1, targets)
@@ -178,7 +187,9 @@ def _near(name: str, known: Mapping[str, Any]) -> str:
     return text if len(text) < 200 else "`edgealloc catalog` lists the names"
 
 
-def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]) -> None:
+def _check_groups(
+    sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]
+) -> None:
     for kind, groups in (("users", sections.users), ("servers", sections.servers)):
         for i, group in enumerate(groups):
             where = f"{kind}.{i}"
@@ -187,8 +198,13 @@ def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | No
                 if count is None and not positions:
                     faults.append(Fault(f"{where}.count", "is missing (how many; or a list of positions)"))
                 elif count is not None and positions is not None and count != len(positions):
-                    faults.append(Fault(f"{where}.count", f"is {count}, but {len(positions)} positions are given; "
-                                                          "drop one of the two, or make them agree"))
+                    faults.append(
+                        Fault(
+                            f"{where}.count",
+                            f"is {count}, but {len(positions)} positions are given; "
+                            "drop one of the two, or make them agree",
+                        )
+                    )
             device = group.get("device", {})
             for name in [device] if isinstance(device, str) else list(device):
                 _check_device(kind, where, name, group, catalog, faults)
@@ -196,19 +212,27 @@ def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | No
                 _check_cuts(where, group, shape.layers, faults)
     energies = sorted({group["energy"] for group in sections.servers if "energy" in group})
     if len(energies) > 1:
-        faults.append(Fault("servers", f"use both {' and '.join(energies)} energy; all servers must use the same model"))
+        faults.append(
+            Fault("servers", f"use both {' and '.join(energies)} energy; all servers must use the same model")
+        )
 
 
-def _check_device(kind: str, where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]) -> None:
+def _check_device(
+    kind: str, where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]
+) -> None:
     if name not in catalog.devices:
         if not _faulty_entry("devices", name, faults):
-            faults.append(Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}"))
+            faults.append(
+                Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}")
+            )
         return
     entry = catalog.device(name)
     needs = {"power": entry.power_w, **({"memory": entry.memory_bytes} if kind == "users" else {})}
     for key, value in needs.items():
         if value is None and group.get(key, "faulty") is None:
-            faults.append(Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here"))
+            faults.append(
+                Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here")
+            )
 
 
 def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> None:
@@ -234,21 +258,38 @@ def _check_radio(sections: _Sections, faults: list[Fault]) -> None:
     top = radio.get("power_max")
     low = radio.get("power_min", 0.0)
     powers = [("radio.power_max", top)] + [
-        (f"users.{i}.power_max", group.get("power_max")) for i, group in enumerate(sections.users)]
+        (f"users.{i}.power_max", group.get("power_max")) for i, group in enumerate(sections.users)
+    ]
     for where, power in powers:
         if power is not None and power < low:
             faults.append(Fault(where, f"is {power:g} W, below radio.power_min = {low:g} W"))
     if not radio.get("count_upload_delay", True) and low <= 0.0 and radio.get("circuit_power", 0.0) <= 0.0:
-        faults.append(Fault("radio.power_min", "is 0 W while count_upload_delay is false: energy falls for ever as power "
-                                               "goes to 0, so there is no best power; give power_min > 0"))
+        faults.append(
+            Fault(
+                "radio.power_min",
+                "is 0 W while count_upload_delay is false: energy falls for ever as power "
+                "goes to 0, so there is no best power; give power_min > 0",
+            )
+        )
     size, radius = area.get("size"), area.get("radius")
     if size is not None and radius is not None:
         faults.append(Fault("area.radius", "is given beside size; give one of the two"))
     groups = [*sections.users, *sections.servers]
     placed = all(group.get("positions", "faulty") is not None for group in groups)
-    if radio.get("path_loss") is not None and not placed and "size" in area and "radius" in area and not (size or radius):
-        faults.append(Fault("area.size", "is missing: users or servers without positions are placed in an area; "
-                                         "give size = '600 m' or radius = '300 m' under [area]"))
+    if (
+        radio.get("path_loss") is not None
+        and not placed
+        and "size" in area
+        and "radius" in area
+        and not (size or radius)
+    ):
+        faults.append(
+            Fault(
+                "area.size",
+                "is missing: users or servers without positions are placed in an area; "
+                "give size = '600 m' or radius = '300 m' under [area]",
+            )
+        )
 
 
 def _check_stability(keys: Keys, faults: list[Fault]) -> None:
@@ -272,8 +313,13 @@ def _total(groups: list[Keys]) -> int | None:
 def _check_links(sections: _Sections, folder: Path, faults: list[Fault]) -> Gains | None:
     users, servers = _total(sections.users), _total(sections.servers)
     if users and servers and users * servers > MOST_LINKS:
-        faults.append(Fault("users", f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit "
-                                     "into a gigabyte"))
+        faults.append(
+            Fault(
+                "users",
+                f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit "
+                "into a gigabyte",
+            )
+        )
     name = sections.radio.get("gain_file")
     if name is None:
         return None
@@ -284,18 +330,28 @@ def _check_links(sections: _Sections, folder: Path, faults: list[Fault]) -> Gain
         return None
     wanted = (users or gain.shape[0], servers or gain.shape[1])
     if gain.shape != wanted:
-        faults.append(Fault("radio.gain_file", f"{short(name)} has shape {gain.shape}; it must be (users, servers) = "
-                                               f"{wanted}"))
+        faults.append(
+            Fault(
+                "radio.gain_file",
+                f"{short(name)} has shape {gain.shape}; it must be (users, servers) = {wanted}",
+            )
+        )
     with np.errstate(invalid="ignore"):
         bad = ~((gain == 0.0) | ((gain >= SMALLEST_GAIN) & (gain <= 1.0)))
     if bad.any():
         rows = np.argwhere(bad)
         n, m = (int(index) for index in rows[0])
         more = f" ({len(rows)} such entries)" if len(rows) > 1 else ""
-        decibel = (" The values look like decibel: set gain_unit = 'dB'."
-                   if sections.radio.get("gain_unit") == "linear" and bool((gain[bad] < 0.0).any()) else "")
-        faults.append(Fault(f"radio.gain_file[{n}, {m}]", f"is {gain[n, m]:g} in {short(name)}; gains are linear power "
-                            f"ratios, 0 for no link, else {SMALLEST_GAIN:g} to 1{more}.{decibel}"))
+        decibel = (
+            " The values look like decibel: set gain_unit = 'dB'."
+            if sections.radio.get("gain_unit") == "linear" and bool((gain[bad] < 0.0).any())
+            else ""
+        )
+        faults.append(
+            Fault(
+                f"radio.gain_file[{n}, {m}]",
+                f"is {gain[n, m]:g} in {short(name)}; gains are linear power "
+                f"ratios, 0 for no link, else {SMALLEST_GAIN:g} to 1{more}.{decibel}",
+            )
+        )
     return gain
-
-

@@ -1,4 +1,5 @@
-"""pydantic's findings in the words of a scenario file: dotted path, value, what is expected, the likely name."""
+"""pydantic's findings in the words of a scenario file: dotted path, value, what is expected, the likely
+name."""
 
 from __future__ import annotations
 
@@ -29,9 +30,17 @@ __all__ = ["SECTIONS", "described", "document_faults", "field_unit"]
 
 #: path without list indices -> the table it names
 SECTIONS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
-    (): Document, ("model",): ModelSection, ("area",): AreaSection, ("radio",): RadioSection, ("users",): UserGroup,
-    ("servers",): ServerGroup, ("weights",): WeightsSection, ("weights", "reference"): ReferenceSection,
-    ("stability",): StabilitySection, ("limits",): LimitsSection, ("catalog",): CatalogSection,
+    (): Document,
+    ("model",): ModelSection,
+    ("area",): AreaSection,
+    ("radio",): RadioSection,
+    ("users",): UserGroup,
+    ("servers",): ServerGroup,
+    ("weights",): WeightsSection,
+    ("weights", "reference"): ReferenceSection,
+    ("stability",): StabilitySection,
+    ("limits",): LimitsSection,
+    ("catalog",): CatalogSection,
 }
 _LISTS: Final = ("users", "servers")
 

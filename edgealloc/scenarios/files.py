@@ -1,4 +1,5 @@
-"""Scenario files: TOML, YAML or JSON to plain mappings, gain matrices from .npy or .csv, TOML written back."""
+"""Scenario files: TOML, YAML or JSON to plain mappings, gain matrices from .npy or .csv, TOML written
+back."""
 
 from __future__ import annotations
 
@@ -28,11 +29,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        No such file, a folder, unknown suffix, not UTF-8, broken syntax (with line and column), empty, or no mapping.
+        No such file, a folder, unknown suffix, not UTF-8, broken syntax (with line and column), empty, or no
+        mapping.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and not path.is_dir():
-        raise DataError(f"{path}: the suffix '{path.suffix}' says nothing about the format; use {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{path}: the suffix '{path.suffix}' says nothing about the format; use {', '.join(SUFFIXES)}"
+        )
     text = _read_text(path)
     if not text.strip():
         raise DataError(f"{path}: the file is empty; `edgealloc new` writes a complete one to start from")
@@ -63,7 +67,9 @@ def _read_text(path: Path) -> str:
         if path.is_dir():
             raise DataError(f"cannot read {path}: it is a folder, not a scenario file")
         if path.stat().st_size > _LARGEST_FILE:
-            raise DataError(f"cannot read {path}: larger than {_LARGEST_FILE // 10**6} MB; put gains into a .npy file")
+            raise DataError(
+                f"cannot read {path}: larger than {_LARGEST_FILE // 10**6} MB; put gains into a .npy file"
+            )
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
@@ -73,7 +79,9 @@ def _read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}, line {line}); is it a binary file?") from None
+        raise DataError(
+            f"{path}: not UTF-8 text (byte {error.start}, line {line}); is it a binary file?"
+        ) from None
     if "\0" in text:
         raise DataError(f"{path}: holds NUL bytes; is it a binary file?")
     return text
@@ -106,8 +114,10 @@ def _parse_yaml(text: str) -> Any:
             key = loader.construct_object(key_node, deep=True)
             if isinstance(key, (list, dict)) or (key != "<<" and key in seen):
                 mark = key_node.start_mark
-                raise ValueError(f"the key {key!r} occurs twice or is no text (line {mark.line + 1}, "
-                                 f"column {mark.column + 1})")
+                raise ValueError(
+                    f"the key {key!r} occurs twice or is no text (line {mark.line + 1}, "
+                    f"column {mark.column + 1})"
+                )
             seen.add(key)
         loader.flatten_mapping(node)
         return dict(loader.construct_pairs(node, deep=True))
@@ -115,7 +125,7 @@ def _parse_yaml(text: str) -> Any:
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
         # A SafeLoader subclass: it builds plain data only.
-        return yaml.load(text, Loader=Loader)  # noqa: S506
+        return yaml.load(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -133,8 +143,10 @@ def _text_keys(value: Any, count: list[int], where: str) -> Any:
         for key in value:
             if not isinstance(key, str):
                 hint = " (YAML reads yes, no, on and off as truth values: put the key in quotes)"
-                raise ValueError(f"{where or 'the file'} has the key {key!r}, which is no text"
-                                 f"{hint if isinstance(key, bool) else ''}")
+                raise ValueError(
+                    f"{where or 'the file'} has the key {key!r}, which is no text"
+                    f"{hint if isinstance(key, bool) else ''}"
+                )
         return {key: _text_keys(one, count, f"{where}.{key}".lstrip(".")) for key, one in value.items()}
     if isinstance(value, list):
         return [_text_keys(one, count, where) for one in value]

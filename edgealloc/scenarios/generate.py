@@ -13,15 +13,23 @@ from edgealloc.units import dbm_to_watt
 
 __all__ = ["LOADS", "NOMINAL_USERS_PER_SERVER", "PRESETS", "random_scenario"]
 
-#: With this many users, a server has the capacity below; "proportional" capacity grows with users per server.
-NOMINAL_USERS_PER_SERVER: Final = 10
+#: With this many users on average, a server has the capacity below; "proportional" capacity follows their
+#: number.
+NOMINAL_USERS_PER_SERVER: Final = 50
 #: Share of the proportional capacity (bandwidth and accelerators) that each load family leaves.
 LOADS: Final = {"proportional": 1.0, "congested": 0.25}
 PRESETS: Final = ("physical",)
 
-#: catalog device -> accelerators of a nominal server, about 15 to 42 TFLOP/s effective each
-_SERVERS: Final = {"l4": 1.0, "t4": 1.0, "jetson-agx-orin-64gb": 4.0}
-_PHONES: Final = {"snapdragon-865": 1.0, "snapdragon-8-gen-2": 1.0, "snapdragon-8-gen-3": 1.0, "apple-a17-pro": 1.0}
+#: catalog device -> accelerators of a nominal server (13 to 36 TFLOP/s effective in all), W at the wall for
+#: each:
+#: a board's data sheet leaves out its part of the host, which costs more than a small board does
+_SERVERS: Final = {"l4": (1.0, 170.0), "t4": (1.0, 170.0), "jetson-agx-orin-64gb": (4.0, 75.0)}
+_PHONES: Final = {
+    "snapdragon-865": 1.0,
+    "snapdragon-8-gen-2": 1.0,
+    "snapdragon-8-gen-3": 1.0,
+    "apple-a17-pro": 1.0,
+}
 _BANDWIDTH_HZ: Final = 100e6
 _CELL_M: Final = 200.0
 
@@ -40,9 +48,13 @@ ASSUMPTIONS: Final = {
     "users.utilisation": "training reaches 0.35 of a phone's peak rate; measure it and put your number here",
     "users.memory_share": "half of the memory is left to training",
     "users.samples": "a few hundred to a few thousand samples of one person",
-    "servers.accelerators": "several boards per server, in proportion to the users",
-    "servers.utilisation": "training reaches 0.35 of the peak rate of an accelerator",
-    "servers.bandwidth": "100 MHz per 10 users in the proportional load",
+    "servers.accelerators": "one T4 or L4, or four Orin boards, per 50 users in the proportional load; a "
+    "share of one "
+    "is set aside for this service",
+    "servers.utilisation": "training steps of single users reach 0.3 of the peak rate of an accelerator",
+    "servers.power": "at the wall: 70 W board and 100 W for its part of the host; 60 W module and 15 W "
+    "carrier board",
+    "servers.bandwidth": "100 MHz per 50 users in the proportional load",
     "stability.lipschitz": "L = 1: the bound is known up to this factor only, which the weight absorbs",
 }
 
@@ -52,11 +64,14 @@ def random_scenario(
 ) -> dict[str, Any]:
     """The document of a random scenario as a plain mapping; see `Scenario.random`."""
     faults: list[Fault] = []
-    for name, value in (("users", users), ("servers", servers)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            faults.append(Fault(name, f"is {value!r}; give a whole number >= 1"))
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        faults.append(Fault("seed", f"is {seed!r}; give a whole number >= 0"))
+    whole: tuple[tuple[str, object, int], ...] = (
+        ("users", users, 1),
+        ("servers", servers, 1),
+        ("seed", seed, 0),
+    )
+    for name, value, low in whole:
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            faults.append(Fault(name, f"is {value!r}; give a whole number >= {low}"))
     for name, text, known in (("load", load, tuple(LOADS)), ("preset", preset, PRESETS)):
         if text not in known:
             faults.append(Fault(name, f"is {text!r}; {nearest(str(text), known)}"))
@@ -69,19 +84,50 @@ def random_scenario(
         "problem": "split-training",
         "version": 1,
         "name": f"random-{users}x{servers}-{load}-{seed}",
-        "description": f"{users} phones fine-tune {model} with the help of {servers} edge servers ({load} load)",
+        "description": f"{users} phones fine-tune {model} with the help of {servers} edge servers ({load} "
+        f"load)",
         "seed": seed,
-        "model": {"name": model, "training": "frozen", "lora_rank": 16, "batch": 2, "tokens": 512,
-                  "memory_overhead": 500e6, **model_options},
-        "area": {"size": _CELL_M * math.sqrt(servers)},
-        "radio": {"path_loss": "umi", "carrier": 3.5e9, "shadowing": True, "fading": "none", "noise_figure_db": 5.0,
-                  "power_max": dbm_to_watt(23.0), "downlink_rate": 200e6},
-        "users": [{"count": users, "device": dict(_PHONES), "utilisation": 0.35, "memory_share": 0.5,
-                   "samples": [300.0, 3000.0], "min_local_layers": 1}],
+        "model": {
+            "name": model,
+            "training": "frozen",
+            "lora_rank": 16,
+            "batch": 2,
+            "tokens": 512,
+            "memory_overhead": 500e6,
+            **model_options,
+        },
+        "area": {"size": float(round(_CELL_M * math.sqrt(servers)))},
+        "radio": {
+            "path_loss": "umi",
+            "carrier": 3.5e9,
+            "shadowing": True,
+            "fading": "none",
+            "noise_figure_db": 5.0,
+            "power_max": dbm_to_watt(23.0),
+            "downlink_rate": 200e6,
+        },
+        "users": [
+            {
+                "count": users,
+                "device": dict(_PHONES),
+                "utilisation": 0.35,
+                "memory_share": 0.5,
+                "samples": [300.0, 3000.0],
+                "min_local_layers": 1,
+            }
+        ],
         "servers": [
-            {"count": count, "device": kind, "accelerators": _SERVERS[kind] * scale, "utilisation": 0.35,
-             "bandwidth": _BANDWIDTH_HZ * scale, "energy": "time-shared"}
-            for kind, count in zip(kinds, counts, strict=True) if count
+            {
+                "count": count,
+                "device": kind,
+                "accelerators": _SERVERS[kind][0] * scale,
+                "utilisation": 0.3,
+                "power": _SERVERS[kind][1],
+                "bandwidth": _BANDWIDTH_HZ * scale,
+                "energy": "time-shared",
+            }
+            for kind, count in zip(kinds, counts, strict=True)
+            if count
         ],
         "weights": {"delay": 1.0, "energy": 1.0, "stability": 1.0},
         "stability": {"model": "liu-zhao", "lipschitz": 1.0},

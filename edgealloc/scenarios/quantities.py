@@ -1,6 +1,7 @@
 """Types of scenario fields: a plain SI number or a text with a unit, in a range, turned into a float.
 
-Every number of a file passes through here, so what YAML makes of numbers is handled in one place: ``1e-9`` and
+Every number of a file passes through here, so what YAML makes of numbers is handled in one place: ``1e-9``
+and
 ``20e6`` arrive as text, ``no`` and ``on`` as truth values.
 """
 
@@ -19,8 +20,29 @@ from pydantic_core import CoreSchema, core_schema
 from edgealloc.units import UNITS, parse_quantity, watt_to_dbm
 
 __all__ = [
-    "BitRate", "Bytes", "Count", "Decibel", "Flag", "FlopRate", "Fraction", "Hertz", "Layers", "Metres", "Mixture",
-    "Number", "Points", "Positive", "PositiveWatts", "Quantity", "Seed", "Spread", "Text", "Watts", "WattsPerHertz", "Whole", "short",
+    "BitRate",
+    "Bytes",
+    "Count",
+    "Decibel",
+    "Flag",
+    "FlopRate",
+    "Fraction",
+    "Hertz",
+    "Layers",
+    "Metres",
+    "Mixture",
+    "Number",
+    "Points",
+    "Positive",
+    "PositiveWatts",
+    "Quantity",
+    "Seed",
+    "Spread",
+    "Text",
+    "Watts",
+    "WattsPerHertz",
+    "Whole",
+    "short",
     "unit_of",
     "written",
 ]
@@ -30,7 +52,10 @@ _YAML_HINT: Final = " (YAML reads yes, no, on and off as truth values: put the t
 
 def short(value: object) -> str:
     """A value for a message: never more than some 60 characters, however deep the structure."""
-    limited = reprlib.Repr(maxstring=48, maxother=48, maxlist=4, maxdict=4, maxlevel=2, maxlong=24)
+    limited = reprlib.Repr()
+    limited.maxstring = limited.maxother = 48
+    limited.maxlist = limited.maxdict = 4
+    limited.maxlevel, limited.maxlong = 2, 24
     text = limited.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -76,7 +101,9 @@ class Quantity(_Plain):
             raise ValueError(str(error) if shown else f"{short(value)} is not a quantity") from None
         too_low = number <= self.low if self.open_low else number < self.low
         if too_low or number > self.high:
-            said = f" (written {value!r})" if isinstance(value, str) and value.strip() != f"{number:g}" else ""
+            said = (
+                f" (written {value!r})" if isinstance(value, str) and value.strip() != f"{number:g}" else ""
+            )
             raise ValueError(f"is {number:g}{self._unit}{said}; it must be {self.allowed}")
         return number
 
@@ -92,7 +119,11 @@ class Quantity(_Plain):
             return low + self._unit
         if math.isinf(self.low):
             return f"<= {self.high:g}{self._unit}"
-        joint = f"above {self.low:g} and at most {self.high:g}" if self.open_low else f"from {self.low:g} to {self.high:g}"
+        joint = (
+            f"above {self.low:g} and at most {self.high:g}"
+            if self.open_low
+            else f"from {self.low:g} to {self.high:g}"
+        )
         return joint + self._unit
 
 
@@ -122,8 +153,11 @@ class WholeNumber(_Plain):
         # an int stays what it is: 2**60 has no exact float of its own, and a seed may be that large
         whole = value if isinstance(value, int) else int(number)
         if not self.low <= whole <= self.high:
-            raise ValueError(f"is {short(whole)}; it must be from {self.low} to {self.high}" if self.high < 2**53
-                             else f"is {short(whole)}; it must be a whole number >= {self.low}")
+            raise ValueError(
+                f"is {short(whole)}; it must be from {self.low} to {self.high}"
+                if self.high < 2**53
+                else f"is {short(whole)}; it must be a whole number >= {self.low}"
+            )
         return whole
 
 
@@ -182,12 +216,16 @@ class MixtureValue(_Plain):
         if isinstance(value, str):
             return {value: 1.0}
         if not isinstance(value, Mapping) or not value:
-            raise ValueError(f"is {short(value)}; give a catalog name, or a table such as "
-                             "{ 'snapdragon-865' = 0.4, 'apple-a17-pro' = 0.6 }")
+            raise ValueError(
+                f"is {short(value)}; give a catalog name, or a table such as "
+                "{ 'snapdragon-865' = 0.4, 'apple-a17-pro' = 0.6 }"
+            )
         shares: dict[str, float] = {}
         for name, share in value.items():
             if not isinstance(name, str):
-                raise ValueError(f"has the key {name!r}, which is no text{_YAML_HINT if isinstance(name, bool) else ''}")
+                raise ValueError(
+                    f"has the key {name!r}, which is no text{_YAML_HINT if isinstance(name, bool) else ''}"
+                )
             try:
                 shares[name] = Quantity("", open_low=True).parse(share)
             except ValueError as error:
@@ -206,7 +244,9 @@ class PointsValue(_Plain):
         points: list[tuple[float, float]] = []
         for index, point in enumerate(value):
             if not isinstance(point, (list, tuple)) or len(point) != 2:
-                raise ValueError(f"entry {index} is {short(point)}; every position is a pair [x, y] in metres")
+                raise ValueError(
+                    f"entry {index} is {short(point)}; every position is a pair [x, y] in metres"
+                )
             try:
                 points.append((metre.parse(point[0]), metre.parse(point[1])))
             except ValueError as error:
@@ -249,8 +289,13 @@ def unit_of(metadata: Sequence[Any]) -> str | None:
 
 #: Units that a person would write, tried from the largest; the first that gives back the same float is taken.
 _PREFERRED: Final[dict[str, tuple[str, ...]]] = {
-    "Hz": ("GHz", "MHz", "kHz", "Hz"), "W": ("W", "mW"), "m": ("km", "m"), "bit/s": ("Gbit/s", "Mbit/s", "kbit/s"),
-    "B": ("GB", "MB", "kB", "B"), "FLOP/s": ("TFLOP/s", "GFLOP/s", "MFLOP/s"), "W/Hz": ("W/Hz",),
+    "Hz": ("GHz", "MHz", "kHz", "Hz"),
+    "W": ("W", "mW"),
+    "m": ("km", "m"),
+    "bit/s": ("Gbit/s", "Mbit/s", "kbit/s"),
+    "B": ("GB", "MB", "kB", "B"),
+    "FLOP/s": ("TFLOP/s", "GFLOP/s", "MFLOP/s"),
+    "W/Hz": ("W/Hz",),
 }
 
 

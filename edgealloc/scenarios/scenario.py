@@ -60,7 +60,9 @@ class Scenario:
     path: Path | None
 
     @classmethod
-    def from_mapping(cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "scenario") -> Scenario:
+    def from_mapping(
+        cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "scenario"
+    ) -> Scenario:
         """Check a declaration in the form of a file's content.
 
         Parameters
@@ -104,9 +106,12 @@ class Scenario:
         model : str
             Catalog name.
         load : {"proportional", "congested"}
-            Proportional: a server has 100 MHz and its nominal accelerators (15 to 42 TFLOP/s effective) per 10 users
-            that it would serve on average, so that (100000, 50) is as loaded per user as (50, 5); a server then
-            stands for a site with many boards. Congested: a quarter of that.
+            Proportional: a server has 100 MHz and its nominal accelerators (13 to 36 TFLOP/s effective) per
+            50 users
+            that it would serve on average, so that (100000, 50) is as loaded per user as (50, 5). With fewer
+            users
+            the share is what the site sets aside for this service; with more, the site has several boards.
+            Congested: a quarter of that.
         seed : int
             The same seed gives the same problem, bit for bit.
         preset : {"physical"}
@@ -154,7 +159,8 @@ class Scenario:
 
         return write_toml(self, Path(path), comments=comments)
 
-    # ---- problems ---------------------------------------------------------------------------------------------------
+    # ---- problems
+    # ---------------------------------------------------------------------------------------------------
 
     def split_training(self, weights: Weights | None = None, **overrides: Any) -> SplitTraining:
         """The split fine-tuning problem (Liu & Zhao) of this scenario.
@@ -162,8 +168,10 @@ class Scenario:
         Parameters
         ----------
         weights : Weights, optional
-            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: the
-            average delay, energy and instability of a user under the reference allocation (best-gain server, cut in
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's:
+            the
+            average delay, energy and instability of a user under the reference allocation (best-gain server,
+            cut in
             the middle, equal shares, full power and clock).
         **overrides
             Fields of `SplitTraining` to replace, such as ``stability_limit=0.01``.
@@ -186,7 +194,8 @@ class Scenario:
         """The problem of the kind that the scenario declares."""
         return self.split_training()
 
-    # ---- facts --------------------------------------------------------------------------------------------------------
+    # ---- facts
+    # --------------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -219,14 +228,16 @@ class Scenario:
 
         return headline(self)
 
-    # ---- changes ------------------------------------------------------------------------------------------------------
+    # ---- changes
+    # ------------------------------------------------------------------------------------------------------
 
     def mapping(self) -> dict[str, Any]:
         """The declaration as plain values, only what was given: what `from_mapping` and a file take."""
         return self.document.model_dump(mode="python", exclude_unset=True, exclude_none=True)
 
     def changed(self, changes: Mapping[str, Any]) -> Scenario:
-        """A new scenario with some keys set, such as ``{"limits.stability_limit": 0.02, "users.0.count": 80}``."""
+        """A new scenario with some keys set, such as ``{"limits.stability_limit": 0.02, "users.0.count":
+        80}``."""
         raw = copy.deepcopy(self.mapping())
         for path, value in changes.items():
             *parents, key = path.split(".")
@@ -252,4 +263,6 @@ class Scenario:
         return file_changes(self, diagnosis)
 
     def __repr__(self) -> str:
-        return f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"
+        return (
+            f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"
+        )

@@ -1,7 +1,7 @@
 """What a scenario file may say, section by section (version 1).
 
-The descriptions of the fields are the documentation: `edgealloc new` writes them beside the values. Every quantity
-is a plain SI number or a text with a unit.
+The descriptions of the fields are the documentation: `edgealloc new` writes them beside the values. Every
+quantity is a plain SI number or a text with a unit.
 """
 
 from __future__ import annotations
@@ -35,8 +35,16 @@ from edgealloc.scenarios.quantities import (
 )
 
 __all__ = [
-    "AreaSection", "CatalogSection", "Document", "LimitsSection", "ModelSection", "RadioSection", "ServerGroup",
-    "StabilitySection", "UserGroup", "WeightsSection",
+    "AreaSection",
+    "CatalogSection",
+    "Document",
+    "LimitsSection",
+    "ModelSection",
+    "RadioSection",
+    "ServerGroup",
+    "StabilitySection",
+    "UserGroup",
+    "WeightsSection",
 ]
 
 
@@ -51,24 +59,39 @@ class ModelSection(Section):
 
     name: Text = Field(description="catalog name of the model (`edgealloc catalog models` lists them)")
     training: Literal["frozen", "full"] = Field(
-        "frozen", description="'frozen': a frozen base with low-rank adapters; 'full': every parameter is trained")
-    lora_rank: Layers = Field(16, description="rank of the adapters, used if training = 'frozen'")
-    lora_targets: tuple[Text, ...] = Field(("q", "v"), description="matrices with adapters, of q k v o gate up down")
-    batch: Count = Field(2, description="sequences per training step and user")
-    tokens: Count = Field(512, description="tokens per sequence")
-    activation_bytes: Positive = Field(2.0, description="bytes per element of the uploaded activations")
+        default="frozen",
+        description="'frozen': a frozen base with low-rank adapters; 'full': every parameter is trained",
+    )
+    lora_rank: Layers = Field(default=16, description="rank of the adapters, used if training = 'frozen'")
+    lora_targets: tuple[Text, ...] = Field(
+        default=("q", "v"), description="matrices with adapters, of q k v o gate up down"
+    )
+    batch: Count = Field(default=2, description="sequences per training step and user")
+    tokens: Count = Field(default=512, description="tokens per sequence")
+    activation_bytes: Positive = Field(
+        default=2.0, description="bytes per element of the uploaded activations"
+    )
     optimizer_states: Text = Field(
-        "mixed-adam", description="bytes per trained parameter by convention: bf16-adam, mixed-adam, mixed-sgd, ...")
-    fused_attention: Flag = Field(True, description="attention matrices are not kept in device memory")
-    recompute: Flag = Field(False, description="layers are recomputed in the backward pass: less memory, a third more work")
-    memory_overhead: Bytes = Field(0.0, description="device memory for framework and buffers, whatever the cut")
+        default="mixed-adam",
+        description="bytes per trained parameter by convention: bf16-adam, mixed-adam, mixed-sgd, ...",
+    )
+    fused_attention: Flag = Field(
+        default=True, description="attention matrices are not kept in device memory"
+    )
+    recompute: Flag = Field(
+        default=False,
+        description="layers are recomputed in the backward pass: less memory, a third more work",
+    )
+    memory_overhead: Bytes = Field(
+        default=0.0, description="device memory for framework and buffers, whatever the cut"
+    )
 
 
 class AreaSection(Section):
     """Where users and servers without given positions are placed."""
 
-    size: Metres | None = Field(None, description="side of a square area")
-    radius: Metres | None = Field(None, description="radius of a round area, instead of size")
+    size: Metres | None = Field(default=None, description="side of a square area")
+    radius: Metres | None = Field(default=None, description="radius of a round area, instead of size")
 
 
 def _no_is_none(value: Any) -> Any:
@@ -89,113 +112,167 @@ def _version(value: Any) -> Any:
 class RadioSection(Section):
     """The uplink: path loss or measured gains, noise, power."""
 
-    path_loss: Annotated[Literal["umi", "uma", "inh", "legacy-macro"] | None, BeforeValidator(_short_name)] = Field(
-        None, description="path loss: umi, uma, inh (3GPP TR 38.901) or legacy-macro (128.1 + 37.6 log10 d_km)")
-    carrier: Hertz = Field(3.5e9, description="carrier frequency")
-    shadowing: Flag = Field(True, description="log-normal shadowing with the deviation of the path-loss model")
+    path_loss: Annotated[
+        Literal["umi", "uma", "inh", "legacy-macro"] | None, BeforeValidator(_short_name)
+    ] = Field(
+        default=None,
+        description="path loss: umi, uma, inh (3GPP TR 38.901) or legacy-macro (128.1 + 37.6 log10 d_km)",
+    )
+    carrier: Hertz = Field(default=3.5e9, description="carrier frequency")
+    shadowing: Flag = Field(
+        default=True, description="log-normal shadowing with the deviation of the path-loss model"
+    )
     fading: Annotated[Literal["none", "rayleigh"], BeforeValidator(_no_is_none)] = Field(
-        "none", description="'rayleigh': one draw of fast fading per link; 'none': average channels")
-    antenna_gain_db: Decibel = Field(0.0, description="sum of the antenna gains of both ends, dB")
+        default="none", description="'rayleigh': one draw of fast fading per link; 'none': average channels"
+    )
+    antenna_gain_db: Decibel = Field(default=0.0, description="sum of the antenna gains of both ends, dB")
     gain_file: Text | None = Field(
-        None, description="measured gains (users x servers) from a .npy or .csv file, instead of path_loss")
-    gain_unit: Literal["linear", "dB"] = Field("linear", description="unit of gain_file")
-    noise_figure_db: Decibel | None = Field(None, description="noise figure of the receiver over -174 dBm/Hz, dB")
-    noise_density: WattsPerHertz | None = Field(None, description="noise density, instead of noise_figure_db")
-    power_min: Watts = Field(0.0, description="lowest transmit power")
+        default=None,
+        description="measured gains (users x servers) from a .npy or .csv file, instead of path_loss",
+    )
+    gain_unit: Literal["linear", "dB"] = Field(default="linear", description="unit of gain_file")
+    noise_figure_db: Decibel | None = Field(
+        default=None, description="noise figure of the receiver over -174 dBm/Hz, dB"
+    )
+    noise_density: WattsPerHertz | None = Field(
+        default=None, description="noise density, instead of noise_figure_db"
+    )
+    power_min: Watts = Field(default=0.0, description="lowest transmit power")
     power_max: PositiveWatts = Field(description="highest transmit power (23 dBm = power class 3)")
-    amplifier_efficiency: Fraction = Field(1.0, description="radiated over consumed power of the amplifier")
-    circuit_power: Watts = Field(0.0, description="power of the radio circuits while uploading")
+    amplifier_efficiency: Fraction = Field(
+        default=1.0, description="radiated over consumed power of the amplifier"
+    )
+    circuit_power: Watts = Field(default=0.0, description="power of the radio circuits while uploading")
     downlink_rate: BitRate | None = Field(
-        None, description="rate at which each user receives the gradients (as many bits as it uploads)")
-    count_upload_delay: Flag = Field(True, description="false: the upload costs energy only, as printed in the paper")
+        default=None,
+        description="rate at which each user receives the gradients (as many bits as it uploads)",
+    )
+    count_upload_delay: Flag = Field(
+        default=True, description="false: the upload costs energy only, as printed in the paper"
+    )
 
 
 class UserGroup(Section):
     """Users that are alike: device, data and position."""
 
-    name: Text | None = Field(None, description="name of the group in tables; the device by default")
-    count: Count | None = Field(None, description="how many users; or give their positions")
-    positions: Points | None = Field(None, description="positions [x, y] in metres; random in the area by default")
+    name: Text | None = Field(default=None, description="name of the group in tables; the device by default")
+    count: Count | None = Field(default=None, description="how many users; or give their positions")
+    positions: Points | None = Field(
+        default=None, description="positions [x, y] in metres; random in the area by default"
+    )
     device: Mixture = Field(description="catalog device, or a table of devices and shares to draw from")
-    utilisation: Fraction = Field(0.35, description="share of the device's peak rate that training reaches")
-    flops: FlopRate | None = Field(None, description="measured peak rate, instead of the catalog's")
-    clock: Hertz | None = Field(None, description="highest clock, instead of the catalog's")
-    clock_min: Annotated[float, Quantity("Hz")] = Field(0.0, description="lowest clock")
-    power: PositiveWatts | None = Field(None, description="device power at the highest clock, instead of the catalog's")
-    memory: Bytes | None = Field(None, description="device memory, instead of the catalog's")
-    memory_share: Fraction = Field(0.5, description="share of the memory that training may use")
-    idle_power: Watts = Field(0.0, description="device power while it waits for server and download")
-    samples: Spread = Field(description="fine-tuning samples per user, one number or [low, high] to draw from")
-    min_local_layers: Layers = Field(1, description="fewest layers on the device; 1 keeps raw embeddings there")
-    max_local_layers: Layers | None = Field(None, description="most layers on the device; all that are allowed by default")
-    power_max: PositiveWatts | None = Field(None, description="highest transmit power of this group, instead of the radio's")
+    utilisation: Fraction = Field(
+        default=0.35, description="share of the device's peak rate that training reaches"
+    )
+    flops: FlopRate | None = Field(default=None, description="measured peak rate, instead of the catalog's")
+    clock: Hertz | None = Field(default=None, description="highest clock, instead of the catalog's")
+    clock_min: Annotated[float, Quantity("Hz")] = Field(default=0.0, description="lowest clock")
+    power: PositiveWatts | None = Field(
+        default=None, description="device power at the highest clock, instead of the catalog's"
+    )
+    memory: Bytes | None = Field(default=None, description="device memory, instead of the catalog's")
+    memory_share: Fraction = Field(default=0.5, description="share of the memory that training may use")
+    idle_power: Watts = Field(default=0.0, description="device power while it waits for server and download")
+    samples: Spread = Field(
+        description="fine-tuning samples per user, one number or [low, high] to draw from"
+    )
+    min_local_layers: Layers = Field(
+        default=1, description="fewest layers on the device; 1 keeps raw embeddings there"
+    )
+    max_local_layers: Layers | None = Field(
+        default=None, description="most layers on the device; all that are allowed by default"
+    )
+    power_max: PositiveWatts | None = Field(
+        default=None, description="highest transmit power of this group, instead of the radio's"
+    )
 
 
 class ServerGroup(Section):
     """Edge servers that are alike."""
 
-    name: Text | None = Field(None, description="name of the group in tables; the device by default")
-    count: Count | None = Field(None, description="how many servers; or give their positions")
-    positions: Points | None = Field(None, description="positions [x, y] in metres; on a jittered grid by default")
+    name: Text | None = Field(default=None, description="name of the group in tables; the device by default")
+    count: Count | None = Field(default=None, description="how many servers; or give their positions")
+    positions: Points | None = Field(
+        default=None, description="positions [x, y] in metres; on a jittered grid by default"
+    )
     device: Text = Field(description="catalog device of its accelerators")
-    accelerators: Positive = Field(1.0, description="accelerators per server")
-    utilisation: Fraction = Field(0.35, description="share of the peak rate that training reaches")
-    flops: FlopRate | None = Field(None, description="measured peak rate of one accelerator, instead of the catalog's")
-    clock: Hertz | None = Field(None, description="clock, instead of the catalog's")
-    power: PositiveWatts | None = Field(None, description="power of one accelerator, instead of the catalog's")
+    accelerators: Positive = Field(default=1.0, description="accelerators per server")
+    utilisation: Fraction = Field(default=0.35, description="share of the peak rate that training reaches")
+    flops: FlopRate | None = Field(
+        default=None, description="measured peak rate of one accelerator, instead of the catalog's"
+    )
+    clock: Hertz | None = Field(default=None, description="clock, instead of the catalog's")
+    power: PositiveWatts | None = Field(
+        default=None, description="power of one accelerator, instead of the catalog's"
+    )
     bandwidth: Hertz = Field(description="uplink bandwidth shared by the users of one server")
     energy: Literal["time-shared", "clock-scaled"] = Field(
-        "time-shared", description="'time-shared': constant energy per FLOP; 'clock-scaled': a share F draws kappa F^3")
+        default="time-shared",
+        description="'time-shared': constant energy per FLOP; 'clock-scaled': a share F draws kappa F^3",
+    )
 
 
 class ReferenceSection(Section):
     """Typical amounts that make the weights comparable; computed from the scenario where not given."""
 
-    delay: Positive | None = Field(None, description="typical delay of a user, s")
-    energy: Positive | None = Field(None, description="typical energy of a user, J")
-    stability: Positive | None = Field(None, description="typical instability of a user")
+    delay: Positive | None = Field(default=None, description="typical delay of a user, s")
+    energy: Positive | None = Field(default=None, description="typical energy of a user, J")
+    stability: Positive | None = Field(default=None, description="typical instability of a user")
 
 
 class WeightsSection(Section):
     """What matters how much."""
 
-    delay: Positive = Field(1.0, description="weight of the delay")
-    energy: Number = Field(1.0, description="weight of the energy")
-    stability: Number = Field(1.0, description="weight of the instability")
-    reference: ReferenceSection | None = Field(None, description="amounts the weights are relative to")
+    delay: Positive = Field(default=1.0, description="weight of the delay")
+    energy: Number = Field(default=1.0, description="weight of the energy")
+    stability: Number = Field(default=1.0, description="weight of the instability")
+    reference: ReferenceSection | None = Field(
+        default=None, description="amounts the weights are relative to"
+    )
 
 
 class StabilitySection(Section):
     """The bound on the instability of fine-tuning."""
 
-    model: Literal["liu-zhao", "fu"] = Field("liu-zhao", description="stability bound")
-    lipschitz: Positive = Field(1.0, description="Lipschitz constant of the loss")
-    lambda_min: Number | None = Field(None, description="smallest eigenvalue of the loss's Hessian, for 'fu' only")
+    model: Literal["liu-zhao", "fu"] = Field(default="liu-zhao", description="stability bound")
+    lipschitz: Positive = Field(default=1.0, description="Lipschitz constant of the loss")
+    lambda_min: Number | None = Field(
+        default=None, description="smallest eigenvalue of the loss's Hessian, for 'fu' only"
+    )
 
 
 class LimitsSection(Section):
     """Optional hard limits."""
 
-    stability_limit: Positive | None = Field(None, description="largest instability allowed for any user")
-    device_memory: Flag = Field(True, description="layers on the device must fit into its memory")
+    stability_limit: Positive | None = Field(
+        default=None, description="largest instability allowed for any user"
+    )
+    device_memory: Flag = Field(default=True, description="layers on the device must fit into its memory")
 
 
 class CatalogSection(Section):
-    """The file's own models and devices: ``[catalog.devices.NAME]`` with the fields of the package's catalog."""
+    """The file's own models and devices, as ``[catalog.devices.NAME]`` with the fields of the catalog."""
 
-    models: dict[Text, dict[str, Any]] = Field(default_factory=dict, description="own models, or changes to known ones")
+    models: dict[Text, dict[str, Any]] = Field(
+        default_factory=dict, description="own models, or changes to known ones"
+    )
     devices: dict[Text, dict[str, Any]] = Field(
-        default_factory=dict, description="own devices, or changes to known ones")
+        default_factory=dict, description="own devices, or changes to known ones"
+    )
 
 
 class Document(Section):
     """A whole scenario file."""
 
     problem: Literal["split-training"] = Field(description="kind of problem")
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="version of this file format")
-    name: Text = Field("", description="name of the scenario")
-    description: Text = Field("", description="what it is about")
-    seed: Seed = Field(0, description="seed of everything that is drawn: positions, channels, devices, samples")
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        description="version of this file format"
+    )
+    name: Text = Field(default="", description="name of the scenario")
+    description: Text = Field(default="", description="what it is about")
+    seed: Seed = Field(
+        default=0, description="seed of everything that is drawn: positions, channels, devices, samples"
+    )
     model: ModelSection
     area: AreaSection = Field(default_factory=AreaSection)
     radio: RadioSection
@@ -206,4 +283,5 @@ class Document(Section):
     limits: LimitsSection = Field(default_factory=LimitsSection)
     catalog: CatalogSection = Field(default_factory=CatalogSection)
     assumptions: dict[Text, Text] = Field(
-        default_factory=dict, description="which numbers are assumptions, and why: path = text")
+        default_factory=dict, description="which numbers are assumptions, and why: path = text"
+    )

@@ -1,0 +1,96 @@
+"""From the diagnosis of an infeasible problem to the keys of the scenario file that mend it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from edgealloc.core.constraints import Diagnosis
+    from edgealloc.scenarios.scenario import Scenario
+
+__all__ = ["FileChange", "file_changes"]
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One key to change.
+
+    Attributes
+    ----------
+    path : str
+        Dotted path of the key, "limits.stability_limit"; "" if no key of the file would help.
+    value : object
+        What to set it to.
+    why : str
+    """
+
+    path: str
+    value: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"set {self.path} = {self.value}   ({self.why})" if self.path else self.why
+
+
+def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, ...]:
+    """The changes of a scenario that make it feasible: ``scenario.changed({c.path: c.value for c in ...})``.
+
+    Values are rounded to the safe side. A user that no server hears has no key of its own in the file, so
+    what is said
+    then has an empty path.
+    """
+    changes = diagnosis.changes
+    found: list[FileChange] = []
+    if "stability_limit" in changes:
+        found.append(
+            FileChange(
+                "limits.stability_limit",
+                _round_up(float(np.max(changes["stability_limit"]))),
+                "the instability of the user with the fewest samples at its smallest cut",
+            )
+        )
+    first = 0
+    for i, group in enumerate(scenario.document.users):
+        size = group.count or len(group.positions or ())
+        part = slice(first, first + size)
+        first += size
+        if "device_memory_bytes" in changes:
+            found += _memory(scenario, i, part, changes["device_memory_bytes"])
+        for key, pick in (("min_local_layers", np.min), ("max_local_layers", np.max)):
+            if key in changes:
+                value, old = int(pick(changes[key][part])), getattr(group, key)
+                if value != old and old is not None:
+                    found.append(
+                        FileChange(f"users.{i}.{key}", value, "cuts that some user of the group can have")
+                    )
+    if "gain" in changes:
+        found.append(
+            FileChange("", "", "some users hear no server: correct their gains, move them, or add a server")
+        )
+    return tuple(found)
+
+
+def _memory(scenario: Scenario, i: int, part: slice, needed: Any) -> list[FileChange]:
+    """More of the device's memory for training if that is enough, else a device with more memory."""
+    group = scenario.document.users[i]
+    had = scenario.split_training().device_memory_bytes[part]
+    share = group.memory_share * float(np.max(needed[part] / np.maximum(had, 1e-300)))
+    if share <= group.memory_share:
+        return []
+    where = f"users.{i}"
+    if _round_up(share) <= 1.0:
+        return [FileChange(f"{where}.memory_share", _round_up(share), "the smallest cut has to fit")]
+    need = _round_up(float(np.max(needed[part])) / group.memory_share)
+    return [
+        FileChange(f"{where}.memory", need, "bytes; or lower model.batch, model.tokens or min_local_layers")
+    ]
+
+
+def _round_up(value: float, digits: int = 5) -> float:
+    """The next number with a few digits that is not below `value`."""
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    return float(f"{math.ceil(value / step * (1.0 + 1e-12)) * step:.{digits}g}")
