@@ -98,7 +98,8 @@ class Quantity(_Plain):
             raise ValueError(f"is {short(value)}, beyond every floating-point number") from None
         except ValueError as error:
             shown = isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= 60)
-            raise ValueError(str(error) if shown else f"{short(value)} is not a quantity") from None
+            text = str(error).replace("a number in  or", "a number or")
+            raise ValueError(text if shown else f"{short(value)} is not a quantity") from None
         too_low = number <= self.low if self.open_low else number < self.low
         if too_low or number > self.high:
             said = (

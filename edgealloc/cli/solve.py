@@ -1,0 +1,140 @@
+"""edgealloc solve: an allocation for a scenario file, with what is proven about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgealloc.cli.common import (
+    FAILED,
+    INFEASIBLE,
+    INTERRUPTED,
+    diagnosis_record,
+    diagnosis_text,
+    load_plugin,
+    print_json,
+    progress,
+    save_figure,
+    writable,
+)
+
+if TYPE_CHECKING:
+    from edgealloc.core.solution import Solution
+    from edgealloc.scenarios.scenario import Scenario
+
+__all__ = ["solve"]
+
+
+def solve(
+    file: Annotated[Path, typer.Argument(help="Scenario file (TOML, YAML or JSON).")],
+    method: Annotated[str | None, typer.Option(help="A name from `edgealloc methods`.")] = None,
+    gap: Annotated[float, typer.Option(help="Relative gap at which to stop.")] = 1e-3,
+    time_limit: Annotated[float, typer.Option(help="Seconds; the best so far is kept.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="Worker threads; all processors by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the solution (.npz) or its users (.csv).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the allocation on a map.")] = None,
+    plot_convergence: Annotated[Path | None, typer.Option(help="Draw objective and bound over time.")] = None,
+    warm_start: Annotated[Path | None, typer.Option(help="A saved solution (.npz) to start from.")] = None,
+    plugin: Annotated[Path | None, typer.Option(help="A Python file that registers methods.")] = None,
+) -> int | None:
+    """Solve a scenario: who cuts where, on which server, with what power, bandwidth and clocks."""
+    from edgealloc.core.solution import Solution
+    from edgealloc.core.status import Termination
+    from edgealloc.scenarios.scenario import Scenario
+
+    for path, option in ((plot, "--plot"), (plot_convergence, "--plot-convergence")):
+        writable(path, option)
+    writable(out, "--out", (".npz", ".csv"))
+    load_plugin(plugin)
+    scenario = Scenario.load(file)
+    problem = scenario.problem()
+    start = None if warm_start is None else Solution.load(warm_start)
+    with progress(method or problem.DEFAULT_METHOD) as report:
+        solution = problem.solve(
+            method,
+            gap=gap,
+            time_limit_s=time_limit,
+            seed=seed,
+            threads=threads,
+            on_progress=report,
+            warm_start=start,
+        )
+    written = _write(solution, out, plot, plot_convergence)
+    if as_json:
+        print_json(_document(scenario, solution, written))
+    else:
+        _print(scenario, solution, written, file)
+    if solution.termination == Termination.INTERRUPTED:
+        return INTERRUPTED
+    if solution.diagnosis is not None:
+        return INFEASIBLE
+    return FAILED if solution.allocation is None else 0
+
+
+def _write(
+    solution: Solution[Any, Any], out: Path | None, plot: Path | None, plot_convergence: Path | None
+) -> list[Path]:
+    """Write what was asked for; an answer that does not exist is not drawn."""
+    written: list[Path] = []
+    if plot is not None or plot_convergence is not None:
+        import matplotlib as mpl
+
+        mpl.use("Agg")  # no display is needed to write a file
+    for path, what in ((plot, "map"), (plot_convergence, "convergence")):
+        if path is not None and solution.allocation is not None:
+            save_figure(solution.plot(what), path)
+            written.append(path)
+    if out is not None and out.suffix.lower() == ".npz":
+        written.append(solution.save(out))
+    elif out is not None and solution.allocation is not None:
+        solution.to_frame().to_csv(out, index=False)
+        written.append(out)
+    return written
+
+
+def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path], file: Path) -> None:
+    if solution.diagnosis is not None:
+        typer.echo(scenario.describe())
+        typer.echo("")
+        typer.echo(diagnosis_text(scenario, solution.diagnosis))
+    else:
+        typer.echo(solution.summary())
+    for path in written:
+        typer.echo(f"wrote {path}")
+    if not written and solution.allocation is not None:
+        typer.echo("")
+        typer.echo(
+            f"next: edgealloc solve {file} --out solution.npz --plot map.png   (or --json for every user)"
+        )
+
+
+def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]) -> dict[str, Any]:
+    solved = solution.allocation is not None
+    costs = solution.costs
+    return {
+        "scenario": scenario.name,
+        "kind": solution.problem.kind,
+        "problem": solution.problem.describe(),
+        "method": solution.method,
+        "status": solution.status,
+        "termination": solution.termination,
+        "objective": solution.objective,
+        "bound": solution.bound,
+        "gap": solution.gap,
+        "seconds": solution.seconds,
+        "seed": solution.seed,
+        "total_energy_j": None if costs is None else costs.total_energy_j,
+        "mean_delay_s": None if costs is None else costs.mean_delay_s,
+        "violations": dict(solution.violations),
+        "prices": dict(solution.prices),
+        "bound_prices": dict(solution.bound_prices),
+        "users": solution.to_frame().to_dict("records") if solved else [],
+        "servers": solution.servers_frame().to_dict("records") if solved else [],
+        "diagnosis": None if solution.diagnosis is None else diagnosis_record(scenario, solution.diagnosis),
+        "attempts": list(solution.attempts),
+        "files": [str(path) for path in written],
+    }
