@@ -1,0 +1,169 @@
+r"""Closing a small gap: enumerate every combination of options that the bound has not excluded.
+
+At the prices of the bound, an assignment costs at least D + the sum of its reduced costs (priced value of the option taken
+minus the user's best). So an assignment better than the incumbent has reduced costs that sum to less than incumbent - D: a
+depth-first search over the few options of small reduced cost meets all of them, and if it ends, the incumbent is optimal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.compiled import kernel
+from edgealloc.formulations.split_training.moves import band_cost, clock_cost, own_cost
+from edgealloc.formulations.split_training.reduced import Reduced
+from edgealloc.system.responses import radio_response, server_response
+
+__all__ = ["Closing", "close"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Users beyond this are left to branch and bound: the tree would not end.
+MOST_USERS = 400
+MOST_LEAVES = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Closing:
+    """Outcome: best assignment seen, whether all were seen, and the bound that follows if so."""
+
+    cost: float
+    server: IntArray
+    cut: IntArray
+    complete: bool
+    bound: float
+    leaves: int
+
+
+@kernel
+def _options(
+    data: Reduced, n: int, price_b: FloatArray, price_f: FloatArray, value: FloatArray, server: IntArray, cut: IntArray
+) -> int:
+    """Priced value of every option of user n, fully local included; returns how many there are."""
+    size, layers = 0, data.factor.size - 1
+    if data.local_cost[n] < np.inf:
+        value[0], server[0], cut[0] = data.local_cost[n], -1, layers
+        size = 1
+    for m in range(data.bandwidth.size):
+        gain = data.gain[n, m] * data.inverse_noise
+        if gain <= 0.0:
+            continue
+        radio, _, _ = radio_response(price_b[m], data.bandwidth[m], data.power_low[n] * gain,
+                                     data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
+        for alpha in range(data.low[n], data.high[n] + 1):
+            cycles = ((layers - alpha) * data.layer[n] + data.head[n]) / data.per_cycle[m]
+            work, _ = server_response(price_f[m], data.clock[m], cycles, data.time_weight[n],
+                                      data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n])
+            value[size], server[size], cut[size] = radio + work + own_cost(data, n, m, alpha), m, alpha
+            size += 1
+    return size
+
+
+@kernel
+def _descend(
+    data: Reduced, order: IntArray, first: IntArray, extra: FloatArray, server: IntArray, cut: IntArray, budget: float,
+    best: float, best_server: IntArray, best_cut: IntArray, pick: IntArray, leaves: int, most: int,
+) -> tuple[float, int, bool]:
+    """Depth-first over `order`; resumes from `pick` and stops after `most` leaves. (best cost, leaves, ended)."""
+    users, servers = order.size, data.bandwidth.size
+    members = np.empty(users, dtype=np.int64)
+    at_server, at_cut = np.empty(users, dtype=np.int64), np.empty(users, dtype=np.int64)
+    spent = np.zeros(users + 1)
+    guess = np.zeros(servers)
+    depth = 0
+    pick[0] = 0
+    done = 0
+    while depth >= 0:
+        n = order[depth]
+        option = first[n] + pick[depth]
+        if option >= first[n + 1] or spent[depth] + extra[option] > budget:
+            depth -= 1  # options are sorted: all further ones cost more
+            if depth >= 0:
+                pick[depth] += 1
+            continue
+        spent[depth + 1] = spent[depth] + extra[option]
+        at_server[n], at_cut[n] = server[option], cut[option]
+        if depth + 1 < users:
+            depth += 1
+            pick[depth] = 0
+            continue
+        cost = 0.0
+        for j in range(users):
+            cost += own_cost(data, j, at_server[j], at_cut[j])
+        for m in range(servers):
+            size = 0
+            for j in range(users):
+                if at_server[j] == m:
+                    members[size] = j
+                    size += 1
+            if size and cost < best:
+                clock, _ = clock_cost(data, members, size, m, at_cut)
+                radio, guess[m] = band_cost(data, members, size, m, guess[m])
+                cost += radio + clock
+        if cost < best:
+            best = cost
+            best_server[:] = at_server
+            best_cut[:] = at_cut
+        done += 1
+        if done >= most:
+            return best, leaves + done, False
+        pick[depth] += 1
+    return best, leaves + done, True
+
+
+def close(
+    data: Reduced, price_b: FloatArray, price_f: FloatArray, bound: float, cost: float, server: IntArray,
+    cut: IntArray, *, out_of_time: object, most_leaves: int = MOST_LEAVES,
+) -> Closing:
+    """Enumerate the assignments whose reduced costs fit between `bound` and `cost`.
+
+    Parameters
+    ----------
+    price_b, price_f : (M,)
+        Prices per Hz that prove `bound`.
+    bound, cost : float
+        Proven lower bound and cost of the incumbent (`server`, `cut`).
+
+    Returns
+    -------
+    Closing
+        With `complete` only if the search ended, in which case `bound` is the incumbent's cost less a rounding guard.
+    """
+    users, servers = data.gain.shape
+    unfinished = Closing(cost, server, cut, False, bound, 0)
+    if users > MOST_USERS:
+        return unfinished
+    # the guard in `bound` keeps this budget on the safe side of rounding
+    budget = (cost - bound) * (1.0 + 1e-9) + 1e-12 * abs(cost)
+    width = servers * data.factor.size + 1
+    value, option_server, option_cut = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
+    kept: list[tuple[FloatArray, IntArray, IntArray]] = []
+    for n in range(users):
+        size = _options(data, n, price_b, price_f, value, option_server, option_cut)
+        rise = value[:size] - value[:size].min()
+        keep = np.flatnonzero(rise <= budget)
+        keep = keep[np.argsort(rise[keep], kind="stable")]
+        kept.append((rise[keep], option_server[keep], option_cut[keep]))
+    sizes = np.array([entry[0].size for entry in kept])
+    # combinations of pairs alone: a tree that cannot end is not begun
+    if np.log(sizes.astype(np.float64)).sum() > 200.0:
+        return unfinished
+    first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    extra = np.concatenate([entry[0] for entry in kept])
+    all_server = np.concatenate([entry[1] for entry in kept])
+    all_cut = np.concatenate([entry[2] for entry in kept])
+    # users with a clear second choice last: the search backtracks over cheap alternatives early
+    second = np.array([entry[0][1] if entry[0].size > 1 else np.inf for entry in kept])
+    order = np.argsort(-second, kind="stable").astype(np.int64)
+    best_server, best_cut = server.copy(), cut.copy()
+    pick = np.zeros(users, dtype=np.int64)
+    if callable(out_of_time) and out_of_time():
+        return unfinished
+    best, leaves, ended = _descend(data, order, first, extra, all_server, all_cut, budget, cost, best_server, best_cut,
+                                   pick, 0, most_leaves)
+    proven = min(best, cost) - 1e-12 * abs(cost)
+    return Closing(best, best_server, best_cut, bool(ended), proven if ended else bound, int(leaves))

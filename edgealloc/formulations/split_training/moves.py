@@ -1,0 +1,405 @@
+r"""Local search at exact cost: single moves and pair swaps, filtered by prices.
+
+A server's cost :math:`\Phi_m(S)` of a set of users is the value of a convex problem, so for the multipliers of the
+current set S the dual function is a lower bound for *any* other set: putting n in costs at least its priced value, and taking
+n out saves at most that. Hence a move improves only if its priced cost falls, a swap only if the sum of both does. The
+filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.compiled import kernel
+from edgealloc.formulations.split_training.oracle import best_cut, fill_roots
+from edgealloc.formulations.split_training.reduced import Reduced
+from edgealloc.formulations.split_training.resources import band_price, clock_price, members_of
+from edgealloc.system.responses import radio_response, server_response
+
+__all__ = ["State", "band_cost", "clock_cost", "make_state", "own_cost", "search", "total_cost"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """An assignment with each server's members, costs and prices (arrays are changed in place by the kernels)."""
+
+    server: IntArray
+    cut: IntArray
+    members: IntArray  # (M, N): the first count[m] entries of row m
+    place: IntArray  # (N,): index of a user in its server's row
+    count: IntArray
+    band: FloatArray  # (M,) radio cost of each server's set
+    band_price: FloatArray
+    clock: FloatArray  # (M,) clock cost
+    clock_price: FloatArray
+    scratch: IntArray  # (N,)
+    scratch_cut: IntArray  # (N,)
+    root: FloatArray  # (Y+1,)
+
+
+@kernel
+def band_cost(data: Reduced, members: IntArray, count: int, m: int, guess: float) -> tuple[float, float]:
+    """Optimal radio cost of a set of users on server m and the price of its bandwidth.
+
+    By weak duality the value is a lower bound whatever the price's rounding, and it is exact at the optimum.
+    """
+    if count == 0:
+        return 0.0, 0.0
+    price = band_price(data, members, count, m, guess)
+    total = -price * data.bandwidth[m]
+    for i in range(count):
+        n = members[i]
+        gain = data.gain[n, m] * data.inverse_noise
+        value, _, _ = radio_response(price, data.bandwidth[m], data.power_low[n] * gain, data.power_high[n] * gain,
+                                     data.k1[n], data.k2[n] / gain)
+        total += value
+    return total, price
+
+
+@kernel
+def clock_cost(data: Reduced, members: IntArray, count: int, m: int, cut: IntArray) -> tuple[float, float]:
+    """Optimal server cost (time and energy) of a set of users with their cuts, and the price of the clock."""
+    if count == 0:
+        return 0.0, 0.0
+    layers = data.factor.size - 1
+    price = clock_price(data, members, count, m, cut)
+    total = -price * data.clock[m]
+    for i in range(count):
+        n = members[i]
+        cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
+        energy, kappa = data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n]
+        value, _ = server_response(price, data.clock[m], cycles, data.time_weight[n], energy, kappa)
+        total += value
+    return total, price
+
+
+@kernel
+def own_cost(data: Reduced, n: int, m: int, cut: int) -> float:
+    """The part of a user's cost that no price touches: device, stability, fixed delay; all of it if fully local."""
+    if m < 0:
+        return data.local_cost[n]
+    has_fixed = 1 if data.fixed.size > 1 else 0
+    return (data.device[n] * cut + data.instability[n] * data.factor[cut]
+            + data.fixed[n * has_fixed, m * has_fixed])
+
+
+@kernel
+def fill_state(data: Reduced, state: State) -> None:
+    """Members, costs and prices of every server from `server` and `cut`."""
+    state.count[:] = 0
+    for n in range(state.server.size):
+        m = state.server[n]
+        if m >= 0:
+            state.place[n] = state.count[m]
+            state.members[m, state.count[m]] = n
+            state.count[m] += 1
+    for m in range(state.count.size):
+        _refresh(data, state, m)
+
+
+@kernel
+def _refresh(data: Reduced, state: State, m: int) -> None:
+    state.band[m], state.band_price[m] = band_cost(data, state.members[m], state.count[m], m, state.band_price[m])
+    state.clock[m], state.clock_price[m] = clock_cost(data, state.members[m], state.count[m], m, state.cut)
+
+
+@kernel
+def total_cost(data: Reduced, state: State) -> float:
+    """Objective of the state."""
+    total = 0.0
+    for n in range(state.server.size):
+        total += own_cost(data, n, state.server[n], state.cut[n])
+    for m in range(state.count.size):
+        total += state.band[m] + state.clock[m]
+    return total
+
+
+@kernel
+def _put(state: State, n: int, m: int) -> None:
+    """Take n off its server, if any, and put it on m (-1: none)."""
+    old = state.server[n]
+    if old >= 0:
+        state.count[old] -= 1
+        last = state.members[old, state.count[old]]
+        state.members[old, state.place[n]] = last
+        state.place[last] = state.place[n]
+    state.server[n] = m
+    if m >= 0:
+        state.place[n] = state.count[m]
+        state.members[m, state.count[m]] = n
+        state.count[m] += 1
+
+
+@kernel
+def _set_after(state: State, m: int, out: int, new: int) -> int:
+    """Members of m in `scratch` without `out` and with `new` (-1: nobody); returns how many."""
+    size = 0
+    for i in range(state.count[m]):
+        if state.members[m, i] != out:
+            state.scratch[size] = state.members[m, i]
+            size += 1
+    if new >= 0:
+        state.scratch[size] = new
+        size += 1
+    return size
+
+
+@kernel
+def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, guess: int) -> tuple[float, int]:
+    """Least (clock cost of the set in `scratch` + own cost of n) over the cuts of n, the others' cuts held.
+
+    Time-shared servers have a closed form for every cut; clock-scaled ones are solved near `guess`, stepwise downhill.
+    """
+    low, high, layers = data.low[n], data.high[n], data.factor.size - 1
+    best, chosen = np.inf, -1
+    if data.kappa[m] <= 0.0:
+        root, linear = 0.0, 0.0
+        for i in range(size):
+            j = state.scratch[i]
+            if j != n:
+                cycles = ((layers - state.cut[j]) * data.layer[j] + data.head[j]) / data.per_cycle[m]
+                root += math.sqrt(data.time_weight[j] * cycles)
+                linear += cycles * data.joules[m] * data.energy_weight[j]
+        for cut in range(low, high + 1):
+            cycles = ((layers - cut) * data.layer[n] + data.head[n]) / data.per_cycle[m]
+            sums = root + math.sqrt(data.time_weight[n] * cycles)
+            cost = sums * sums / data.clock[m] + linear + cycles * data.joules[m] * data.energy_weight[n]
+            cost += own_cost(data, n, m, cut)
+            if cost < best:
+                best, chosen = cost, cut
+        return best, chosen
+    for i in range(size):
+        state.scratch_cut[state.scratch[i]] = state.cut[state.scratch[i]]
+    for direction in (0, 1, -1):
+        cut = guess + direction
+        while low <= cut <= high:
+            state.scratch_cut[n] = cut
+            cost, _ = clock_cost(data, state.scratch, size, m, state.scratch_cut)
+            cost += own_cost(data, n, m, cut)
+            if cost >= best:
+                break
+            best, chosen = cost, cut
+            if direction == 0:
+                break
+            cut += direction
+    return best, chosen
+
+
+@kernel
+def _priced(data: Reduced, state: State, n: int, m: int, cut: int) -> float:
+    """Priced cost of user n as it stands, at the prices of server m (no radio and clock if fully local)."""
+    if m < 0:
+        return data.local_cost[n]
+    layers = data.factor.size - 1
+    gain = data.gain[n, m] * data.inverse_noise
+    radio, _, _ = radio_response(state.band_price[m], data.bandwidth[m], data.power_low[n] * gain,
+                                 data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
+    cycles = ((layers - cut) * data.layer[n] + data.head[n]) / data.per_cycle[m]
+    work, _ = server_response(state.clock_price[m], data.clock[m], cycles, data.time_weight[n],
+                              data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n])
+    return radio + work + own_cost(data, n, m, cut)
+
+
+@kernel
+def _priced_best(data: Reduced, state: State, n: int, m: int) -> tuple[float, int]:
+    """Least priced cost of user n on server m over its cuts; `root` must hold its work."""
+    gain = data.gain[n, m] * data.inverse_noise
+    if gain <= 0.0 or data.low[n] > data.high[n]:
+        return np.inf, -1
+    value, cut, _ = best_cut(data, n, m, state.clock_price[m], state.root)
+    radio, _, _ = radio_response(state.band_price[m], data.bandwidth[m], data.power_low[n] * gain,
+                                 data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
+    has_fixed = 1 if data.fixed.size > 1 else 0
+    return value + radio + data.fixed[n * has_fixed, m * has_fixed], cut
+
+
+@kernel
+def _without(data: Reduced, state: State, n: int) -> float:
+    """Cost saved by taking n off its server, its own cost included."""
+    m = state.server[n]
+    if m < 0:
+        return data.local_cost[n]
+    size = _set_after(state, m, n, -1)
+    band, _ = band_cost(data, state.scratch, size, m, state.band_price[m])
+    clock, _ = clock_cost(data, state.scratch, size, m, state.cut)
+    return state.band[m] - band + state.clock[m] - clock + own_cost(data, n, m, state.cut[n])
+
+
+@kernel
+def _with(data: Reduced, state: State, n: int, m: int, out: int, guess: int) -> tuple[float, int]:
+    """Exact change of server m's cost, plus own cost, if `out` leaves (-1: nobody) and n joins at its best cut."""
+    size = _set_after(state, m, out, n)
+    band, _ = band_cost(data, state.scratch, size, m, state.band_price[m])
+    clock, cut = _best_cut_in_set(data, state, size, m, n, guess)
+    return band - state.band[m] + clock - state.clock[m], cut
+
+
+@kernel
+def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
+    """Make the best single move of user n if it saves more than `least`; returns the saving (0: none)."""
+    here, here_cut = state.server[n], state.cut[n]
+    fill_roots(data, n, state.root)
+    now = _priced(data, state, n, here, here_cut)
+    best, to, to_cut = -least, -2, 0
+    saved = -1.0
+    if here >= 0 and data.local_cost[n] < now - least:
+        saved = _without(data, state, n)
+        change = data.local_cost[n] - saved
+        if change < best:
+            best, to, to_cut = change, -1, data.factor.size - 1
+    for m in range(state.count.size):
+        priced, guess = _priced_best(data, state, n, m)
+        if priced >= now - least:
+            continue
+        if m == here:
+            size = _set_after(state, m, -1, -1)
+            cost, cut = _best_cut_in_set(data, state, size, m, n, guess)
+            change = cost - state.clock[m] - own_cost(data, n, m, here_cut)
+        else:
+            if saved < 0.0:
+                saved = _without(data, state, n)
+            cost, cut = _with(data, state, n, m, -1, guess)
+            change = cost - saved
+        if change < best:
+            best, to, to_cut = change, m, cut
+    if to == -2:
+        return 0.0
+    if to != here:
+        _put(state, n, to)
+        if here >= 0:
+            _refresh(data, state, here)
+    state.cut[n] = to_cut
+    if to >= 0:
+        _refresh(data, state, to)
+    return -best
+
+
+@kernel
+def sweep(data: Reduced, state: State, start: int, stop: int, least: float) -> float:
+    """One pass of best single moves over users start..stop-1; returns what was saved."""
+    saved = 0.0
+    for n in range(start, stop):
+        saved += improve_user(data, state, n, least)
+    return saved
+
+
+@kernel
+def swap_pass(data: Reduced, state: State, change: FloatArray, guess: IntArray, least: float) -> float:
+    """One pass over pairs on different servers whose priced costs together fall; returns what was saved.
+
+    `change` (N, M) and `guess` (N, M) are scratch: priced change and cut of every user on every server.
+    """
+    users, servers = change.shape
+    for n in range(users):
+        fill_roots(data, n, state.root)
+        now = _priced(data, state, n, state.server[n], state.cut[n])
+        for m in range(servers):
+            priced, cut = _priced_best(data, state, n, m)
+            change[n, m] = priced - now
+            guess[n, m] = cut
+    saved = 0.0
+    for n in range(users):
+        for to in range(servers):
+            here = state.server[n]
+            if here < 0 or to == here or change[n, to] == np.inf:
+                continue
+            i = 0
+            while i < state.count[to]:
+                other = state.members[to, i]
+                i += 1
+                # each pair once: from the side whose own move is the better one
+                if change[other, here] < change[n, to] or change[n, to] + change[other, here] >= -least:
+                    continue
+                size = _set_after(state, here, n, other)
+                band_here, _ = band_cost(data, state.scratch, size, here, state.band_price[here])
+                clock_here, cut_other = _best_cut_in_set(data, state, size, here, other, guess[other, here])
+                delta = (band_here - state.band[here] + clock_here - state.clock[here]
+                         - own_cost(data, n, here, state.cut[n]))
+                size = _set_after(state, to, other, n)
+                band_to, _ = band_cost(data, state.scratch, size, to, state.band_price[to])
+                clock_to, cut_n = _best_cut_in_set(data, state, size, to, n, guess[n, to])
+                delta += (band_to - state.band[to] + clock_to - state.clock[to]
+                          - own_cost(data, other, to, state.cut[other]))
+                if delta < -least:
+                    _put(state, n, to)
+                    _put(state, other, here)
+                    state.cut[n], state.cut[other] = cut_n, cut_other
+                    _refresh(data, state, here)
+                    _refresh(data, state, to)
+                    saved -= delta
+                    break
+    return saved
+
+
+def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
+    """State of an assignment; arrays are copied."""
+    users, servers = data.gain.shape
+    largest = users  # a server may end up with everybody
+    state = State(
+        server=np.array(server, dtype=np.int64), cut=np.array(cut, dtype=np.int64),
+        members=np.zeros((servers, largest), dtype=np.int64), place=np.zeros(users, dtype=np.int64),
+        count=np.zeros(servers, dtype=np.int64), band=np.zeros(servers), band_price=np.zeros(servers),
+        clock=np.zeros(servers), clock_price=np.zeros(servers), scratch=np.zeros(users + 1, dtype=np.int64),
+        scratch_cut=np.zeros(users, dtype=np.int64), root=np.zeros(data.factor.size),
+    )
+    fill_state(data, state)
+    return state
+
+
+def search(data: Reduced, state: State, *, least: float, out_of_time: object, swaps_up_to: int = 3000) -> float:
+    """Single moves until none helps, then swaps, and over again; returns the final objective.
+
+    Parameters
+    ----------
+    least : float
+        Smallest saving worth a move.
+    out_of_time : callable
+        ``() -> bool``, asked between blocks of users.
+    swaps_up_to : int
+        Largest N for which pairs are tried.
+    """
+    users = state.server.size
+    block = max(1, min(users, 200_000 // users + 1)) if users <= 3000 else 64
+    stop = out_of_time if callable(out_of_time) else (lambda: False)
+    change = guess = None
+    for _ in range(100):
+        saved = 0.0
+        for start in range(0, users, block):
+            saved += sweep(data, state, start, min(start + block, users), least)
+            if stop():
+                return float(total_cost(data, state))
+        if saved <= 0.0:
+            if users > swaps_up_to:
+                break
+            if change is None or guess is None:
+                change = np.empty(data.gain.shape)
+                guess = np.zeros(data.gain.shape, dtype=np.int64)
+            if swap_pass(data, state, change, guess, least) <= 0.0 or stop():
+                break
+    return float(total_cost(data, state))
+
+
+def assignment_total(data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> float:
+    """Optimal cost of an assignment: one solve per server."""
+    order, offsets = members_of(server, data.bandwidth.size)
+    total = float(_own_total(data, server, cut))
+    for m in range(data.bandwidth.size):
+        members = order[offsets[m] : offsets[m + 1]]
+        if members.size:
+            total += band_cost(data, members, members.size, m, 0.0 if guess is None else float(guess[m]))[0]
+            total += clock_cost(data, members, members.size, m, cut)[0]
+    return total
+
+
+@kernel
+def _own_total(data: Reduced, server: IntArray, cut: IntArray) -> float:
+    total = 0.0
+    for n in range(server.size):
+        total += own_cost(data, n, server[n], cut[n])
+    return total

@@ -1,0 +1,143 @@
+r"""Price oracle -> certified bound -> recovery: the engine of every problem in which agents couple by capacities only.
+
+Each agent picks one option, and the options use K capacities. Pricing the capacities separates the agents,
+
+.. math:: D(\pi) = \sum_g v_g(\pi) - \sum_k \pi_k \;\le\; \text{optimum} \quad \text{for every } \pi \ge 0,
+
+(prices are per whole capacity), so that any prices at which the oracle was asked give a proven lower bound. This module
+looks for the best prices with a bundle method and lets the problem recover a feasible point at each of them.
+
+The rounding guard: values are sums of N terms of relative accuracy near 1e-15, summed pairwise, so `GUARD` times the sum of
+all magnitudes is far above the rounding error and far below any gap of interest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.core.run import Run
+from edgealloc.core.status import Termination
+from edgealloc.solvers.bundle import Bundle
+
+__all__ = ["GUARD", "Priced", "PricedProblem", "Pricing", "maximise_bound"]
+
+FloatArray = npt.NDArray[np.float64]
+
+GUARD: Final = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """An oracle's answer.
+
+    Attributes
+    ----------
+    value : (G,)
+        v_g, rigorous lower bounds up to summation.
+    use : (G, K)
+        Share of every capacity that the group's choices use: a supergradient of v_g.
+    magnitude : float
+        Sum of the absolute values of all terms that were added up, for the rounding guard.
+    choices : object
+        What the agents chose, for `recover`.
+    """
+
+    value: FloatArray
+    use: FloatArray
+    magnitude: float
+    choices: Any
+
+
+class PricedProblem(Protocol):
+    """What a formulation gives to the engine."""
+
+    groups: int
+
+    def ask(self, prices: FloatArray) -> Priced:
+        """Answer at prices (K,) per whole capacity, >= 0."""
+
+    def recover(self, choices: Any, prices: FloatArray) -> float:
+        """Try to make a feasible point of the choices; returns the best objective known so far (inf: none)."""
+
+
+@dataclass
+class Pricing:
+    """State of the engine, also when it was stopped half-way.
+
+    Attributes
+    ----------
+    bound : float
+        Best proven lower bound, -inf before the first answer.
+    prices : (K,) or None
+        The prices that prove it.
+    choices : object
+        The agents' choices there.
+    objective : float
+        Best objective that `recover` reported.
+    termination : Termination
+    """
+
+    bound: float = -math.inf
+    prices: FloatArray | None = None
+    choices: Any = None
+    objective: float = math.inf
+    asked: int = 0
+    termination: Termination = Termination.STAGES_EXHAUSTED
+
+    def take(self, answer: Priced, prices: FloatArray) -> bool:
+        """Note an answer; returns whether it improved the bound."""
+        self.asked += 1
+        total = float(answer.value.sum()) - float(prices.sum())
+        bound = total - GUARD * (answer.magnitude + float(prices.sum()))
+        if bound > self.bound:
+            self.bound, self.prices, self.choices = bound, prices.copy(), answer.choices
+            return True
+        return False
+
+    def gap(self) -> float:
+        """Relative gap so far, inf before anything is known."""
+        if not (math.isfinite(self.objective) and math.isfinite(self.bound)):
+            return math.inf
+        return max(0.0, (self.objective - self.bound) / max(abs(self.objective), 1e-300))
+
+
+def maximise_bound(
+    problem: PricedProblem, state: Pricing, bundle: Bundle, run: Run, *, iterations: int = 300
+) -> None:
+    """Improve `state` until the gap is the one asked for, the bound cannot rise, or time is up.
+
+    Parameters
+    ----------
+    problem : PricedProblem
+    state : Pricing
+        Changed in place, so that an interruption loses nothing.
+    bundle : Bundle
+        Holds what was asked before; its `trial` is asked first.
+    run : Run
+        Gap, clock and progress. TimeUpError is raised by its clock and is the caller's to catch.
+    """
+    for iteration in range(iterations):
+        run.check_time()
+        prices = bundle.trial
+        answer = problem.ask(prices)
+        state.take(answer, prices)
+        bundle.add(answer.value, answer.use)
+        state.objective = problem.recover(answer.choices, prices)
+        run.report("prices", iteration, state.objective if math.isfinite(state.objective) else None, state.bound)
+        if state.gap() <= run.gap:
+            state.termination = Termination.GAP
+            return
+        bundle.propose()
+        # Beyond a thousandth of what separates bound and objective, or of rounding, the bound has no more to give.
+        worthwhile = max(1e-10 * abs(state.bound), 1e-3 * (state.objective - state.bound))
+        if bundle.failed or bundle.predicted <= worthwhile:
+            break
+    else:
+        state.termination = Termination.ITERATIONS
+        return
+    state.termination = Termination.STAGES_EXHAUSTED
