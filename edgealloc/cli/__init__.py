@@ -52,6 +52,6 @@ def _options(
 def main() -> None:
     """Entry point of the `edgealloc` command."""
     try:
-        app()
+        app(prog_name="edgealloc")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -144,7 +144,7 @@ def _line(label: str, report: Progress) -> str:
 
 @contextlib.contextmanager
 def progress(label: str = "") -> Iterator[Callable[[Progress], None]]:
-    """Show a run's progress on stderr: a live line on a terminal, else a line now and then if it takes long."""
+    """Show a run's progress on stderr: a live line on a terminal, else a line now and then."""
     if sys.stderr.isatty():
         from rich.console import Console
 

@@ -92,7 +92,8 @@ def compare(
 def _interrupted(table: Comparison) -> bool:
     from edgealloc.core.status import Termination
 
-    return any(solution.termination == Termination.INTERRUPTED for solution in table.solutions)
+    ended = (solution.termination for solution in table.solutions.values())
+    return table.interrupted or Termination.INTERRUPTED in ended
 
 
 def _write(table: Comparison, out: Path | None, plot: Path | None) -> None:

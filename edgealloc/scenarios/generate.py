@@ -55,6 +55,12 @@ ASSUMPTIONS: Final = {
     "servers.power": "at the wall: 70 W board and 100 W for its part of the host; 60 W module and 15 W "
     "carrier board",
     "servers.bandwidth": "100 MHz per 50 users in the proportional load",
+    "users.idle_power": "0: the phone is on anyway while it waits for the server",
+    "users.clock_min": "0: any lower clock can be set",
+    "radio.antenna_gain_db": "0: omnidirectional at both ends",
+    "radio.power_min": "0: any lower power can be set",
+    "radio.amplifier_efficiency": "1: only the radiated power is counted",
+    "radio.circuit_power": "0: only the radiated power is counted",
     "stability.lipschitz": "L = 1: the bound is known up to this factor only, which the weight absorbs",
 }
 

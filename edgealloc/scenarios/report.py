@@ -91,9 +91,7 @@ _CHOICES: Final = frozenset(
     }
 )
 #: keys that carry no number: names, places, switches with a catalog number behind them
-_NO_NUMBERS: Final = frozenset(
-    {"name", "device", "positions", "gain_file", "gain_unit", "lora_targets", "reference"}
-)
+_NO_NUMBERS: Final = frozenset({"name", "positions", "gain_file", "gain_unit", "lora_targets", "reference"})
 
 
 def numbers(scenario: Scenario) -> list[Number]:
@@ -173,19 +171,17 @@ def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number
 def _section(section: BaseModel, names: tuple[str, ...], where: str, assumed: set[str]) -> Iterator[Number]:
     for key in type(section).model_fields:
         value = getattr(section, key)
-        if key in _NO_NUMBERS or value is None:
+        one_device = key == "device" and (isinstance(value, str) or len(value) < 2)
+        if key in _NO_NUMBERS or value is None or one_device:
             continue
         unit = field_unit(names, key) or ""
         general = f"{names[0]}.{key}"
-        if {
-            f"{where}.{key}",
-            general,
-            names[0],
-        } & assumed or f"{names[0]}.{where.rpartition('.')[2]}.{key}" in assumed:
+        if {f"{where}.{key}", general} & assumed:
             mark = "assumption"
+        elif key in _CHOICES:
+            mark = "choice"
         else:
             mark = "file" if key in section.model_fields_set else "default"
-            mark = "choice" if mark == "file" and key in _CHOICES else mark
         source = "file" if key in section.model_fields_set else "default"
         yield Number(
             f"{where}.{key}",
@@ -200,6 +196,9 @@ def _section(section: BaseModel, names: tuple[str, ...], where: str, assumed: se
 def _shown(value: Any, unit: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        total = sum(value.values())
+        return ", ".join(f"{100.0 * share / total:.3g} % {name}" for name, share in value.items())
     if isinstance(value, tuple):
         low, high = value
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
