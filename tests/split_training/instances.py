@@ -212,10 +212,10 @@ def _weights(spec: Spec, rng: np.random.Generator, fields: dict[str, Any], time:
         else (delay * float((time * fields["samples"]).mean()) * _log_uniform(rng, 0.03, 3.0, shape))
     )
     reference = {"delay": 2.0, "energy": 3.0, "stability": 0.01} if spec.reference else None
-    delay, energy, stability = (
-        value if spec.weights_per_user else float(value) for value in (delay, energy, stability)
-    )
-    return ea.Weights(delay, energy, stability, reference=reference)
+    values: list[Any] = [delay, energy, stability]
+    if not spec.weights_per_user:
+        values = [float(value) for value in values]
+    return ea.Weights(values[0], values[1], values[2], reference=reference)
 
 
 def _limits(spec: Spec, rng: np.random.Generator, fields: dict[str, Any], stability: ea.Stability) -> None:
