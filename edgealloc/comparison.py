@@ -193,7 +193,7 @@ class Comparison:
         if self.bound is not None:
             ax.axvline(self.bound, color=COLOURS[3], linewidth=1.6, linestyle="--",
                        label=f"proven lower bound {self.bound:.6g}")
-        style_axes(ax, self.problem.describe(), "objective (weighted sum)", "", grid="x")
+        style_axes(ax, self.problem.describe(), "objective (+ %: loss against the best)", "", grid="x")
         ax.tick_params(axis="y", length=0)
         place_legend(ax, "below")
         return figure

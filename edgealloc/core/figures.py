@@ -7,6 +7,7 @@ notebook, `save_figure`), and drawing one changes no other.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,9 @@ STYLE: Final[Mapping[str, Any]] = {
     "svg.fonttype": "none",
 }
 
+#: Characters of a line of a title.
+TITLE_WIDTH: Final = 58
+
 #: File types that can be written.
 SUFFIXES: Final = (".png", ".pdf", ".svg")
 
@@ -95,7 +99,9 @@ def new_figure(
 def style_axes(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "both") -> None:
     """Title and axis labels in the shared style, on axes of any origin; `grid` is "both", "x", "y" or ""."""
     if title:
-        ax.set_title(title, loc="left", fontsize=STYLE["axes.titlesize"], fontweight="bold")
+        # long titles would reach into the legend beside the axes
+        shown = textwrap.fill(title, TITLE_WIDTH)
+        ax.set_title(shown, loc="left", fontsize=STYLE["axes.titlesize"], fontweight="bold")
     if x:
         ax.set_xlabel(x)
     if y:
@@ -118,8 +124,11 @@ def place_legend(ax: Axes, where: str = "right", **options: Any) -> None:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
     else:
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": min(len(handles), 4)}
-    if ax.get_legend() is not None:
-        ax.add_artist(ax.get_legend())  # type: ignore[arg-type]
+    earlier = ax.get_legend()
+    if earlier is not None:
+        # axes hold one legend; an earlier one stays as an artist, which must not be cut off at the axes
+        ax.add_artist(earlier)
+        earlier.set_clip_on(False)
     ax.legend(handles, labels, frameon=False, fontsize=STYLE["legend.fontsize"], **{**place, **options})
 
 
