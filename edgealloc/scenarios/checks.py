@@ -26,6 +26,7 @@ from edgealloc.scenarios.schema import (
     AreaSection,
     CatalogSection,
     Document,
+    LimitsSection,
     ModelSection,
     RadioSection,
     ServerGroup,
@@ -99,6 +100,7 @@ class _Sections:
         self.area = _salvage(AreaSection, raw.get("area", {}))
         self.radio = _salvage(RadioSection, raw.get("radio"))
         self.stability = _salvage(StabilitySection, raw.get("stability", {}))
+        self.limits = _salvage(LimitsSection, raw.get("limits", {}))
         self.users = _groups(UserGroup, raw.get("users"))
         self.servers = _groups(ServerGroup, raw.get("servers"))
 
@@ -190,7 +192,9 @@ def _near(name: str, known: Mapping[str, Any]) -> str:
 def _check_groups(
     sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]
 ) -> None:
+    needs_memory = sections.limits.get("device_memory", True)
     for kind, groups in (("users", sections.users), ("servers", sections.servers)):
+        needed = ("power", "memory") if kind == "users" and needs_memory else ("power",)
         for i, group in enumerate(groups):
             where = f"{kind}.{i}"
             count, positions = group.get("count"), group.get("positions")
@@ -207,7 +211,7 @@ def _check_groups(
                     )
             device = group.get("device", {})
             for name in [device] if isinstance(device, str) else list(device):
-                _check_device(kind, where, name, group, catalog, faults)
+                _check_device(needed, where, name, group, catalog, faults)
             if shape is not None and kind == "users":
                 _check_cuts(where, group, shape.layers, faults)
     energies = sorted({group["energy"] for group in sections.servers if "energy" in group})
@@ -218,7 +222,7 @@ def _check_groups(
 
 
 def _check_device(
-    kind: str, where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]
+    needed: tuple[str, ...], where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]
 ) -> None:
     if name not in catalog.devices:
         if not _faulty_entry("devices", name, faults):
@@ -227,9 +231,9 @@ def _check_device(
             )
         return
     entry = catalog.device(name)
-    needs = {"power": entry.power_w, **({"memory": entry.memory_bytes} if kind == "users" else {})}
-    for key, value in needs.items():
-        if value is None and group.get(key, "faulty") is None:
+    values = {"power": entry.power_w, "memory": entry.memory_bytes}
+    for key in needed:
+        if values[key] is None and group.get(key, "faulty") is None:
             faults.append(
                 Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here")
             )

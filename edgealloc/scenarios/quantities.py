@@ -92,14 +92,15 @@ class Quantity(_Plain):
     def parse(self, value: Any) -> float:
         if isinstance(value, bool):
             raise ValueError(f"is {value}, not a quantity{_YAML_HINT}")
+        if not isinstance(value, (int, float, str)) or (isinstance(value, str) and len(value) > 60):
+            unit = f" in {self.unit}" if self.unit else ""
+            raise ValueError(f"is {short(value)}; it must be a number{unit}, or a text with a unit")
         try:
             number = parse_quantity(value, self.unit)
         except OverflowError:
             raise ValueError(f"is {short(value)}, beyond every floating-point number") from None
         except ValueError as error:
-            shown = isinstance(value, (int, float)) or (isinstance(value, str) and len(value) <= 60)
-            text = str(error).replace("a number in  or", "a number or")
-            raise ValueError(text if shown else f"{short(value)} is not a quantity") from None
+            raise ValueError(str(error).replace("a number in  or", "a number or")) from None
         too_low = number <= self.low if self.open_low else number < self.low
         if too_low or number > self.high:
             said = (
