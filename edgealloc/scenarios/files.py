@@ -19,7 +19,7 @@ __all__ = ["SUFFIXES", "read_gains", "read_mapping"]
 
 SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
 #: beyond this, a "scenario" is somebody's data set, or nested aliases that would fill the memory
-_MOST_VALUES: Final = 5_000_000
+_MOST_VALUES: Final = 2_000_000
 _LARGEST_FILE: Final = 200_000_000
 
 

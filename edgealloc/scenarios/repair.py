@@ -53,13 +53,14 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
                 "the instability of the user with the fewest samples at its smallest cut",
             )
         )
+    memory = scenario.problem().device_memory_bytes if "device_memory_bytes" in changes else None
     first = 0
     for i, group in enumerate(scenario.document.users):
         size = group.count or len(group.positions or ())
         part = slice(first, first + size)
         first += size
-        if "device_memory_bytes" in changes:
-            found += _memory(scenario, i, part, changes["device_memory_bytes"])
+        if memory is not None:
+            found += _memory(scenario, i, memory[part], changes["device_memory_bytes"][part])
         for key, pick in (("min_local_layers", np.min), ("max_local_layers", np.max)):
             if key in changes:
                 value, old = int(pick(changes[key][part])), getattr(group, key)
@@ -74,17 +75,16 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
     return tuple(found)
 
 
-def _memory(scenario: Scenario, i: int, part: slice, needed: Any) -> list[FileChange]:
+def _memory(scenario: Scenario, i: int, had: Any, needed: Any) -> list[FileChange]:
     """More of the device's memory for training if that is enough, else a device with more memory."""
     group = scenario.document.users[i]
-    had = scenario.split_training().device_memory_bytes[part]
-    share = group.memory_share * float(np.max(needed[part] / np.maximum(had, 1e-300)))
+    share = group.memory_share * float(np.max(needed / np.maximum(had, 1e-300)))
     if share <= group.memory_share:
         return []
     where = f"users.{i}"
     if _round_up(share) <= 1.0:
         return [FileChange(f"{where}.memory_share", _round_up(share), "the smallest cut has to fit")]
-    need = _round_up(float(np.max(needed[part])) / group.memory_share)
+    need = _round_up(float(np.max(needed)) / group.memory_share)
     return [
         FileChange(f"{where}.memory", need, "bytes; or lower model.batch, model.tokens or min_local_layers")
     ]

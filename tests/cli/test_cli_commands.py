@@ -215,9 +215,11 @@ def test_a_real_interrupt_ends_the_process_with_130(small: Path, tmp_path: Path)
     plugin.write_text(WAITING, encoding="utf-8")
     command = [sys.executable, "-c", "from edgealloc.cli import main; main()", "solve", str(small)]
     process = subprocess.Popen(
-        [*command, "--method", "wait", "--plugin", str(plugin)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [*command, "--method", "wait", "--plugin", str(plugin)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     assert process.stderr.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
@@ -235,3 +237,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     os.close(write)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_the_command_line_starts_light() -> None:
+    """Help and version load no solver, no frame, no picture library, not even the schema of scenarios."""
+    code = "import sys, edgealloc.cli; print(*(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    heavy = {"cvxpy", "pulp", "pandas", "matplotlib", "numba", "networkx", "scipy", "pydantic", "numpy"}
+    assert not heavy & set(done.stdout.split())
