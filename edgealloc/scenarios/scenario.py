@@ -181,7 +181,7 @@ class Scenario:
         DataError
             Faulty overrides.
         """
-        from edgealloc.scenarios.build.split_training import build
+        from edgealloc.scenarios.builders.split_training import build
 
         name = self.document.name or (self.path.stem if self.path else "")
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edgealloc as ea
-from edgealloc.scenarios.build.split_training import reference_allocation, reference_amounts
+from edgealloc.scenarios.builders.split_training import reference_allocation, reference_amounts
 
 CAMPUS = Path(__file__).parents[2] / "examples" / "scenarios" / "campus.toml"
 

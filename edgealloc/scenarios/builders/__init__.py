@@ -1,0 +1,1 @@
+"""One module per kind of problem: from a checked scenario to its arrays."""

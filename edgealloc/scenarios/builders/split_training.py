@@ -1,0 +1,335 @@
+"""From a checked scenario to the arrays of a SplitTraining problem.
+
+Everything that is drawn has its own stream of random numbers (seed, purpose, group), so that a change of one
+part of
+a scenario leaves the draws of the others alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.catalog import Catalog, DeviceEntry
+from edgealloc.core.weights import TERMS, Weights
+from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.formulations.split_training.problem import SplitTraining
+from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
+from edgealloc.scenarios.schema import Document, RadioSection, ServerGroup, UserGroup
+from edgealloc.system.memory import device_memory
+from edgealloc.system.radio import noise_psd_w_per_hz, sample_gain
+from edgealloc.system.stability import Stability
+from edgealloc.system.transformer import activation_bits, head_flops, layer_flops, lora_params_per_layer
+
+__all__ = ["PATH_LOSS_NAMES", "build", "reference_allocation", "reference_amounts"]
+
+FloatArray = npt.NDArray[np.float64]
+
+#: name in a scenario file -> name in the system model
+PATH_LOSS_NAMES: Final = {"umi": "3gpp-umi", "uma": "3gpp-uma", "inh": "3gpp-inh", "legacy-macro": "legacy-macro"}
+#: users whose channels are drawn at once: fixed, because it decides which random numbers a user gets
+_CHUNK: Final = 8192
+_USER_POSITIONS, _SERVER_POSITIONS, _DEVICES, _SAMPLES, _CHANNELS = range(1, 6)
+
+
+def _stream(seed: int, purpose: int, index: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed, purpose, index])
+
+
+def build(
+    document: Document, catalog: Catalog, gains: FloatArray | None, source: str, weights: Weights | None =
+    None
+) -> SplitTraining:
+    """The problem of a scenario.
+
+    Parameters
+    ----------
+    document, catalog, gains
+        As `check_document` returns them.
+    source : str
+        Name that appears in tables.
+    weights : Weights, optional
+        Instead of the document's; a reference is filled in if they have none.
+    """
+    model, radio = document.model, document.radio
+    shape = catalog.model(model.name).transformer()
+    targets = model.lora_targets
+    adapters = lora_params_per_layer(shape, model.lora_rank, targets) if model.training == "frozen" else 0
+    users, user_names = _users(document, catalog)
+    servers, server_names = _servers(document, catalog)
+    user_xy, server_xy = _positions(document)
+    gain = gains if gains is not None else _draw_gains(document.seed, radio, user_xy, server_xy)
+    upload_bits = float(activation_bits(model.batch, model.tokens, shape.hidden, model.activation_bytes))
+    limits: dict[str, Any] = {"stability_limit": document.limits.stability_limit}
+    if document.limits.device_memory:
+        memory = device_memory(
+            shape, model.batch, model.tokens, training=model.training, states=model.optimizer_states,
+            adapter_params_per_layer=adapters, targets=targets, fused_attention=model.fused_attention,
+            recompute=model.recompute, overhead_bytes=model.memory_overhead,
+            bytes_per_element=model.activation_bytes,
+        )
+        limits |= {
+            "device_memory_bytes": users["memory"], "memory_bytes_fixed": float(memory.fixed_bytes),
+            "memory_bytes_per_layer": float(memory.per_layer_bytes), "memory_bytes_head": float(memory.head_bytes),
+        }
+    noise = radio.noise_density
+    problem = SplitTraining(
+        layers=shape.layers,
+        layer_flops=float(layer_flops(shape, model.batch, model.tokens, model.training, adapters,
+        model.recompute)),
+        head_flops=float(head_flops(shape, model.batch, model.tokens, model.training)),
+        upload_bits=upload_bits,
+        user_flops_per_cycle=users["flops_per_cycle"],
+        user_kappa=users["kappa"],
+        user_frequency_min_hz=users["clock_min"],
+        user_frequency_max_hz=users["clock"],
+        power_min_w=radio.power_min,
+        power_max_w=users["power_max"],
+        samples=users["samples"],
+        min_local_layers=users["min_local_layers"],
+        max_local_layers=_max_local_layers(document, users["max_local_layers"], shape.layers),
+        **servers,
+        gain=gain,
+        noise_psd_w_per_hz=noise_psd_w_per_hz(radio.noise_figure_db or 0.0) if noise is None else noise,
+        fixed_delay_s=0.0 if radio.downlink_rate is None else upload_bits / radio.downlink_rate,
+        amplifier_efficiency=radio.amplifier_efficiency,
+        circuit_power_w=radio.circuit_power,
+        idle_power_w=users["idle_power"],
+        weights=Weights(),
+        stability=_stability(document),
+        count_upload_delay=radio.count_upload_delay,
+        user_names=user_names,
+        server_names=server_names,
+        # measured gains tell nothing of places, so only given positions belong on a map then
+        user_xy_m=user_xy if gains is None or _all_placed(document.users) else None,
+        server_xy_m=server_xy if gains is None or _all_placed(document.servers) else None,
+        source=source,
+        **limits,
+    )
+    return problem.replace(weights=_weights(document, weights, problem))
+
+
+def _weights(document: Document, weights: Weights | None, problem: SplitTraining) -> Weights:
+    declared = document.weights
+    chosen = weights or Weights(declared.delay, declared.energy, declared.stability)
+    if chosen.reference is not None:
+        return chosen
+    given = {} if declared.reference is None else declared.reference.model_dump(exclude_none=True)
+    reference = given if set(given) == set(TERMS) else {**reference_amounts(problem), **given}
+    return chosen.with_reference(reference)
+
+
+def _stability(document: Document) -> Stability:
+    section = document.stability
+    return Stability(section.model, section.lipschitz, section.lambda_min)
+
+
+def _max_local_layers(document: Document, given: FloatArray, layers: int) -> FloatArray | None:
+    """None where no group limits the cut; where only some do, the others get what the problem would default
+    to."""
+    if np.isnan(given).all():
+        return None
+    top = layers if _stability(document).finite_when_local else layers - 1
+    low = np.concatenate([np.full(_size(group), group.min_local_layers) for group in document.users])
+    return np.where(np.isnan(given), np.maximum(top, low), given)
+
+
+# ---- users and servers
+# ----------------------------------------------------------------------------------------------
+
+
+def _size(group: UserGroup | ServerGroup) -> int:
+    return len(group.positions) if group.positions is not None else int(group.count or 0)
+
+
+def _users(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
+    columns: dict[str, list[FloatArray]] = {}
+    names: list[str] = []
+    for i, group in enumerate(document.users):
+        size = _size(group)
+        devices, drawn = _draw_devices(group, size, _stream(document.seed, _DEVICES, i))
+        entries = [catalog.device(name) for name in devices]
+
+        clock = _of_devices(entries, drawn, "clock_hz", group.clock)
+        rate = _of_devices(entries, drawn, "flops_per_s", group.flops)
+        power = _of_devices(entries, drawn, "power_w", group.power)
+        memory = np.zeros(size)
+        if document.limits.device_memory:
+            memory = group.memory_share * _of_devices(entries, drawn, "memory_bytes", group.memory)
+        low, high = group.samples
+        samples = _stream(document.seed, _SAMPLES, i).uniform(low, high, size)
+        values = {
+            "flops_per_cycle": group.utilisation * rate / clock,
+            "kappa": power / clock**3,
+            "clock": clock,
+            "clock_min": np.full(size, group.clock_min),
+            "memory": memory,
+            "idle_power": np.full(size, group.idle_power),
+            "power_max": np.full(size, document.radio.power_max if group.power_max is None else group.power_max),
+            "samples": np.full(size, low) if low == high else np.maximum(np.round(samples), 1.0),
+            "min_local_layers": np.full(size, group.min_local_layers),
+            "max_local_layers": np.full(size, np.nan if group.max_local_layers is None else group.max_local_layers),
+        }
+        for key, value in values.items():
+            columns.setdefault(key, []).append(value)
+        first = len(names)
+        names += [f"{group.name or devices[kind]}-{first + k}" for k, kind in enumerate(drawn.tolist())]
+    return {key: np.concatenate(parts) for key, parts in columns.items()}, tuple(names)
+
+
+def _of_devices(
+    entries: list[DeviceEntry], drawn: npt.NDArray[np.int64], field: str, given: float | None
+) -> FloatArray:
+    """Per user: the number of the user's device, or the group's own where it gives one."""
+    values = [float(entry.require(field)) if given is None else given for entry in entries]
+    return np.array(values, dtype=np.float64)[drawn]
+
+
+def _draw_devices(
+    group: UserGroup, size: int, stream: np.random.Generator
+) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Names of a group's devices, and which one each user has."""
+    devices = list(group.device)
+    shares = np.array([group.device[name] for name in devices])
+    if len(devices) == 1:
+        return devices, np.zeros(size, dtype=np.int64)
+    steps = np.cumsum(shares) / shares.sum()
+    return devices, np.minimum(np.searchsorted(steps, stream.random(size), side="right"), len(devices) - 1)
+
+
+def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
+    columns: dict[str, list[FloatArray]] = {}
+    names: list[str] = []
+    for group in document.servers:
+        entry, size = catalog.device(group.device), _size(group)
+        clock = entry.clock_hz if group.clock is None else group.clock
+        rate = entry.flops_per_s if group.flops is None else group.flops
+        power = float(entry.require("power_w")) if group.power is None else group.power
+        values = {
+            "server_flops_per_cycle": group.accelerators * group.utilisation * rate / clock,
+            "server_frequency_max_hz": clock,
+            "bandwidth_max_hz": group.bandwidth,
+        }
+        if group.energy == "time-shared":
+            values["server_joules_per_flop"] = power / (group.utilisation * rate)
+        else:
+            values["server_kappa"] = group.accelerators * power / clock**3
+        for key, value in values.items():
+            columns.setdefault(key, []).append(np.full(size, value))
+        first = len(names)
+        names += [f"{group.name or group.device}-{first + k}" for k in range(size)]
+    return {key: np.concatenate(parts) for key, parts in columns.items()}, tuple(names)
+
+
+# ---- geometry and channels
+# --------------------------------------------------------------------------------------------
+
+
+def _all_placed(groups: tuple[UserGroup, ...] | tuple[ServerGroup, ...]) -> bool:
+    return all(group.positions is not None for group in groups)
+
+
+def _positions(document: Document) -> tuple[FloatArray, FloatArray]:
+    """Positions (N, 2) and (M, 2) in metres: the given ones, users uniform in the area, servers on a
+    jittered grid."""
+    area = document.area
+    side = area.size or 0.0 if area.radius is None else 2.0 * area.radius
+    users = []
+    for i, group in enumerate(document.users):
+        if group.positions is not None:
+            users.append(np.array(group.positions, dtype=np.float64).reshape(-1, 2))
+            continue
+        stream = _stream(document.seed, _USER_POSITIONS, i)
+        points = stream.random((_size(group), 2))
+        if area.radius is not None:
+            distance, angle = area.radius * np.sqrt(points[:, 0]), 2.0 * math.pi * points[:, 1]
+            points = area.radius + np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
+        else:
+            points = side * points
+        users.append(points)
+    wanted = sum(_size(group) for group in document.servers if group.positions is None)
+    free = _grid(wanted, side, _stream(document.seed, _SERVER_POSITIONS))
+    servers, taken = [], 0
+    for server_group in document.servers:
+        if server_group.positions is not None:
+            servers.append(np.array(server_group.positions, dtype=np.float64).reshape(-1, 2))
+        else:
+            servers.append(free[taken : taken + _size(server_group)])
+            taken += _size(server_group)
+    return np.concatenate(users), np.concatenate(servers)
+
+
+def _grid(count: int, side: float, stream: np.random.Generator) -> FloatArray:
+    """One point per cell of a grid with rows of nearly equal length, jittered by a quarter cell, cells
+    shuffled."""
+    if count == 0:
+        return np.empty((0, 2))
+    rows = max(1, round(math.sqrt(count)))
+    points = np.empty((count, 2))
+    first = 0
+    for row in range(rows):
+        last = (row + 1) * count // rows
+        length = last - first
+        jitter = stream.uniform(-0.25, 0.25, (length, 2))
+        points[first:last, 0] = (np.arange(length) + 0.5 + jitter[:, 0]) * side / length
+        points[first:last, 1] = (row + 0.5 + jitter[:, 1]) * side / rows
+        first = last
+    return points[stream.permutation(count)]
+
+
+def _draw_gains(seed: int, radio: RadioSection, user_xy: FloatArray, server_xy: FloatArray) -> FloatArray:
+    """Channel gains (N, M); what is weaker than any receiver could hear is no link."""
+    stream = _stream(seed, _CHANNELS)
+    gain = np.empty((len(user_xy), len(server_xy)))
+    for first in range(0, len(user_xy), _CHUNK):
+        part = user_xy[first : first + _CHUNK]
+        distance = np.hypot(part[:, None, 0] - server_xy[None, :, 0], part[:, None, 1] - server_xy[None, :,
+        1])
+        gain[first : first + _CHUNK] = sample_gain(
+            PATH_LOSS_NAMES[radio.path_loss or "umi"], distance, radio.carrier, stream, shadowing=radio.shadowing,
+            fading=radio.fading, antenna_gain_db=radio.antenna_gain_db,
+        )
+    gain[gain < SMALLEST_GAIN] = 0.0
+    return gain
+
+
+# ---- the reference of the weights
+# ---------------------------------------------------------------------------------------
+
+
+def reference_allocation(problem: SplitTraining) -> Allocation:
+    """The allocation that the weights are relative to.
+
+    Every user is at the server with its best gain, cut in the middle (within its range of cuts, not fully
+    local), at
+    full power and clock, with an equal share of its server's bandwidth and clock. It need not satisfy every
+    limit.
+    """
+    server = np.argmax(problem.gain, axis=1)
+    top = problem.layers - 1 if problem.max_local_layers is None else problem.max_local_layers
+    cut = np.clip(problem.layers // 2, problem.min_local_layers, top)
+    cut = np.minimum(cut, problem.layers - 1).astype(np.int64)
+    load = np.bincount(server, minlength=problem.servers)[server]
+    return Allocation(
+        server=server, local_layers=cut, power_w=problem.power_max_w,
+        bandwidth_hz=problem.bandwidth_max_hz[server] / load, user_frequency_hz=problem.user_frequency_max_hz,
+        server_frequency_hz=problem.server_frequency_max_hz[server] / load,
+    )
+
+
+def reference_amounts(problem: SplitTraining) -> dict[str, float]:
+    """Average delay (s), energy (J) and instability of a user under `reference_allocation`.
+
+    Users that no server hears are left out; where an average does not exist it is 1.
+    """
+    costs = problem.evaluate(reference_allocation(problem))
+    amounts: dict[str, float] = {}
+    for term, values in (("delay", costs.delay_s), ("energy", costs.energy_j), ("stability", costs.instability)):
+        finite = values[np.isfinite(values) & (values > 0.0)]
+        amounts[term] = float(finite.mean()) if finite.size else 1.0
+    return amounts
+
+
