@@ -34,9 +34,7 @@ def catalog(
             typer.echo(one)
         typer.echo(_table(known.rows(one, name), drop_source=name is None))
         typer.echo("")
-    typer.echo(
-        LEGEND if name is None else "marks: seen in the source, recall from memory, derived by computing"
-    )
+    typer.echo(LEGEND if name is None else "marks: seen in the source, recall from memory, derived by computing")
     if name is None:
         typer.echo("one entry with its sources: edgealloc catalog SECTION NAME")
     return 0

@@ -51,16 +51,13 @@ def _page(scenario: Scenario, problem: Any) -> str:
         f"cuts left to the users by privacy, memory and stability: {cuts.low.min()} to {cuts.high.max()} of "
         f"{problem.layers} layers on the device",
         "",
-        text_table(
-            ["number", "value", "mark", "from"], [[row.path, row.shown, row.mark, row.source] for row in rows]
-        ),
+        text_table(["number", "value", "mark", "from"], [[row.path, row.shown, row.mark, row.source] for row in rows]),
         "",
         f"{len(rows)} numbers: {marks_line(rows)}",
-        *(
-            f"  {mark:<10}  {meaning}"
-            for mark, meaning in MARKS.items()
-            if any(row.mark == mark for row in rows)
-        ),
+        *(f"  {mark:<10}  {meaning}" for mark, meaning in MARKS.items() if any(row.mark == mark for row in rows)),
+        "weights are relative to weights.reference: averages over the users when everyone is at the server with the "
+        "best gain,",
+        "cut in the middle, with equal shares, full power and full clock",
         "",
         "catalog entries and where they were read",
         *(f"  {name}: {source}" for name, source in sources(scenario)),

@@ -28,9 +28,7 @@ __all__ = ["compare"]
 
 def compare(
     file: Annotated[Path, typer.Argument(help="Scenario file (TOML, YAML or JSON).")],
-    methods: Annotated[
-        str | None, typer.Option(help="Names, with commas between; else all fast ones.")
-    ] = None,
+    methods: Annotated[str | None, typer.Option(help="Names, with commas between; else all fast ones.")] = None,
     gap: Annotated[float, typer.Option(help="Relative gap at which a method may stop.")] = 1e-3,
     time_limit: Annotated[float, typer.Option(help="Seconds for each method.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,

@@ -15,9 +15,7 @@ def new(
     users: Annotated[int, typer.Option(help="Number of users.")] = 50,
     servers: Annotated[int, typer.Option(help="Number of edge servers.")] = 5,
     model: Annotated[str, typer.Option(help="Catalog name of the model.")] = "llama3.2-1b",
-    load: Annotated[
-        str, typer.Option(help="'proportional' capacity, or 'congested': a quarter.")
-    ] = "proportional",
+    load: Annotated[str, typer.Option(help="'proportional' capacity, or 'congested': a quarter.")] = "proportional",
     seed: Annotated[int, typer.Option(help="Seed of positions, channels, devices and samples.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> int | None:

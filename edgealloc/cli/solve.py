@@ -107,9 +107,7 @@ def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]
         typer.echo(f"wrote {path}")
     if not written and solution.allocation is not None:
         typer.echo("")
-        typer.echo(
-            f"next: edgealloc solve {file} --out solution.npz --plot map.png   (or --json for every user)"
-        )
+        typer.echo(f"next: edgealloc solve {file} --out solution.npz --plot map.png   (or --json for every user)")
 
 
 def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]) -> dict[str, Any]:

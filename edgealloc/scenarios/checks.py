@@ -46,9 +46,7 @@ Keys = dict[str, Any]
 MOST_LINKS: Final = 125_000_000
 
 
-def check_document(
-    raw: Mapping[str, Any], folder: Path, source: str
-) -> tuple[Document, Catalog, Gains | None]:
+def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[Document, Catalog, Gains | None]:
     """Check the content of a scenario file.
 
     Parameters
@@ -154,9 +152,7 @@ def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transfor
     name = model.get("name")
     if name is not None and name not in catalog.models:
         if not _faulty_entry("models", name, faults):
-            faults.append(
-                Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}")
-            )
+            faults.append(Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}"))
     elif name is not None:
         try:
             shape = catalog.model(name).transformer()
@@ -166,15 +162,11 @@ def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transfor
             shape = None
     states = model.get("optimizer_states", "mixed-adam")
     if states not in STATE_BYTES:
-        faults.append(
-            Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}")
-        )
+        faults.append(Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}"))
     targets = model.get("lora_targets", ())
     for target in targets:
         if target not in LORA_TARGETS:
-            faults.append(
-                Fault("model.lora_targets", f"'{target}' is no matrix; {nearest(target, LORA_TARGETS)}")
-            )
+            faults.append(Fault("model.lora_targets", f"'{target}' is no matrix; {nearest(target, LORA_TARGETS)}"))
     if shape is not None and set(targets) <= set(LORA_TARGETS):
         try:
             lora_params_per_layer(shape, 1, targets)
@@ -189,9 +181,7 @@ def _near(name: str, known: Mapping[str, Any]) -> str:
     return text if len(text) < 200 else "`edgealloc catalog` lists the names"
 
 
-def _check_groups(
-    sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]
-) -> None:
+def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]) -> None:
     needs_memory = sections.limits.get("device_memory", True)
     for kind, groups in (("users", sections.users), ("servers", sections.servers)):
         needed = ("power", "memory") if kind == "users" and needs_memory else ("power",)
@@ -226,17 +216,13 @@ def _check_device(
 ) -> None:
     if name not in catalog.devices:
         if not _faulty_entry("devices", name, faults):
-            faults.append(
-                Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}")
-            )
+            faults.append(Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}"))
         return
     entry = catalog.device(name)
     values = {"power": entry.power_w, "memory": entry.memory_bytes}
     for key in needed:
         if values[key] is None and group.get(key, "faulty") is None:
-            faults.append(
-                Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here")
-            )
+            faults.append(Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here"))
 
 
 def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> None:
@@ -320,8 +306,7 @@ def _check_links(sections: _Sections, folder: Path, faults: list[Fault]) -> Gain
         faults.append(
             Fault(
                 "users",
-                f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit "
-                "into a gigabyte",
+                f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit into a gigabyte",
             )
         )
     name = sections.radio.get("gain_file")

@@ -34,9 +34,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES and not path.is_dir():
-        raise DataError(
-            f"{path}: the suffix '{path.suffix}' says nothing about the format; use {', '.join(SUFFIXES)}"
-        )
+        raise DataError(f"{path}: the suffix '{path.suffix}' says nothing about the format; use {', '.join(SUFFIXES)}")
     text = _read_text(path)
     if not text.strip():
         raise DataError(f"{path}: the file is empty; `edgealloc new` writes a complete one to start from")
@@ -67,9 +65,7 @@ def _read_text(path: Path) -> str:
         if path.is_dir():
             raise DataError(f"cannot read {path}: it is a folder, not a scenario file")
         if path.stat().st_size > _LARGEST_FILE:
-            raise DataError(
-                f"cannot read {path}: larger than {_LARGEST_FILE // 10**6} MB; put gains into a .npy file"
-            )
+            raise DataError(f"cannot read {path}: larger than {_LARGEST_FILE // 10**6} MB; put gains into a .npy file")
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
@@ -79,9 +75,7 @@ def _read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}: not UTF-8 text (byte {error.start}, line {line}); is it a binary file?"
-        ) from None
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}, line {line}); is it a binary file?") from None
     if "\0" in text:
         raise DataError(f"{path}: holds NUL bytes; is it a binary file?")
     return text
@@ -115,8 +109,7 @@ def _parse_yaml(text: str) -> Any:
             if isinstance(key, (list, dict)) or (key != "<<" and key in seen):
                 mark = key_node.start_mark
                 raise ValueError(
-                    f"the key {key!r} occurs twice or is no text (line {mark.line + 1}, "
-                    f"column {mark.column + 1})"
+                    f"the key {key!r} occurs twice or is no text (line {mark.line + 1}, column {mark.column + 1})"
                 )
             seen.add(key)
         loader.flatten_mapping(node)

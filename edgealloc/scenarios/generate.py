@@ -52,8 +52,7 @@ ASSUMPTIONS: Final = {
     "share of one "
     "is set aside for this service",
     "servers.utilisation": "training steps of single users reach 0.3 of the peak rate of an accelerator",
-    "servers.power": "at the wall: 70 W board and 100 W for its part of the host; 60 W module and 15 W "
-    "carrier board",
+    "servers.power": "at the wall: 70 W board and 100 W for its part of the host; 60 W module and 15 W carrier board",
     "servers.bandwidth": "100 MHz per 50 users in the proportional load",
     "users.idle_power": "0: the phone is on anyway while it waits for the server",
     "users.clock_min": "0: any lower clock can be set",
@@ -90,8 +89,7 @@ def random_scenario(
         "problem": "split-training",
         "version": 1,
         "name": f"random-{users}x{servers}-{load}-{seed}",
-        "description": f"{users} phones fine-tune {model} with the help of {servers} edge servers ({load} "
-        f"load)",
+        "description": f"{users} phones fine-tune {model} with the help of {servers} edge servers ({load} load)",
         "seed": seed,
         "model": {
             "name": model,

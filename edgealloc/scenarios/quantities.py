@@ -103,9 +103,7 @@ class Quantity(_Plain):
             raise ValueError(str(error).replace("a number in  or", "a number or")) from None
         too_low = number <= self.low if self.open_low else number < self.low
         if too_low or number > self.high:
-            said = (
-                f" (written {value!r})" if isinstance(value, str) and value.strip() != f"{number:g}" else ""
-            )
+            said = f" (written {value!r})" if isinstance(value, str) and value.strip() != f"{number:g}" else ""
             raise ValueError(f"is {number:g}{self._unit}{said}; it must be {self.allowed}")
         return number
 
@@ -122,9 +120,7 @@ class Quantity(_Plain):
         if math.isinf(self.low):
             return f"<= {self.high:g}{self._unit}"
         joint = (
-            f"above {self.low:g} and at most {self.high:g}"
-            if self.open_low
-            else f"from {self.low:g} to {self.high:g}"
+            f"above {self.low:g} and at most {self.high:g}" if self.open_low else f"from {self.low:g} to {self.high:g}"
         )
         return joint + self._unit
 
@@ -246,9 +242,7 @@ class PointsValue(_Plain):
         points: list[tuple[float, float]] = []
         for index, point in enumerate(value):
             if not isinstance(point, (list, tuple)) or len(point) != 2:
-                raise ValueError(
-                    f"entry {index} is {short(point)}; every position is a pair [x, y] in metres"
-                )
+                raise ValueError(f"entry {index} is {short(point)}; every position is a pair [x, y] in metres")
             try:
                 points.append((metre.parse(point[0]), metre.parse(point[1])))
             except ValueError as error:

@@ -65,13 +65,9 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
             if key in changes:
                 value, old = int(pick(changes[key][part])), getattr(group, key)
                 if value != old and old is not None:
-                    found.append(
-                        FileChange(f"users.{i}.{key}", value, "cuts that some user of the group can have")
-                    )
+                    found.append(FileChange(f"users.{i}.{key}", value, "cuts that some user of the group can have"))
     if "gain" in changes:
-        found.append(
-            FileChange("", "", "some users hear no server: correct their gains, move them, or add a server")
-        )
+        found.append(FileChange("", "", "some users hear no server: correct their gains, move them, or add a server"))
     return tuple(found)
 
 
@@ -85,9 +81,7 @@ def _memory(scenario: Scenario, i: int, had: Any, needed: Any) -> list[FileChang
     if _round_up(share) <= 1.0:
         return [FileChange(f"{where}.memory_share", _round_up(share), "the smallest cut has to fit")]
     need = _round_up(float(np.max(needed)) / group.memory_share)
-    return [
-        FileChange(f"{where}.memory", need, "bytes; or lower model.batch, model.tokens or min_local_layers")
-    ]
+    return [FileChange(f"{where}.memory", need, "bytes; or lower model.batch, model.tokens or min_local_layers")]
 
 
 def _round_up(value: float, digits: int = 5) -> float:

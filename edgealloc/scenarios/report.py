@@ -122,9 +122,7 @@ def numbers(scenario: Scenario) -> list[Number]:
     reference = scenario.problem().weights.reference or {}
     for term, amount in reference.items():
         unit = TERMS[term] if TERMS[term] != "1" else ""
-        source, mark = (
-            ("file", "file") if term in given else ("average of the reference allocation", "derived")
-        )
+        source, mark = ("file", "file") if term in given else ("average of the reference allocation", "derived")
         rows.append(
             Number(
                 f"weights.reference.{term}",
@@ -241,9 +239,7 @@ def marks_line(rows: list[Number]) -> str:
 def headline(scenario: Scenario) -> str:
     """Who, where, which model, in one line."""
     document = scenario.document
-    training = (
-        f"LoRA rank {document.model.lora_rank}" if document.model.training == "frozen" else "full fine-tuning"
-    )
+    training = f"LoRA rank {document.model.lora_rank}" if document.model.training == "frozen" else "full fine-tuning"
     radio = (
         "measured gains"
         if scenario.gains is not None

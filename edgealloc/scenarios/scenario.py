@@ -60,9 +60,7 @@ class Scenario:
     path: Path | None
 
     @classmethod
-    def from_mapping(
-        cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "scenario"
-    ) -> Scenario:
+    def from_mapping(cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "scenario") -> Scenario:
         """Check a declaration in the form of a file's content.
 
         Parameters
@@ -263,6 +261,4 @@ class Scenario:
         return file_changes(self, diagnosis)
 
     def __repr__(self) -> str:
-        return (
-            f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"
-        )
+        return f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"

@@ -68,23 +68,17 @@ class ModelSection(Section):
     )
     batch: Count = Field(default=2, description="sequences per training step and user")
     tokens: Count = Field(default=512, description="tokens per sequence")
-    activation_bytes: Positive = Field(
-        default=2.0, description="bytes per element of the uploaded activations"
-    )
+    activation_bytes: Positive = Field(default=2.0, description="bytes per element of the uploaded activations")
     optimizer_states: Text = Field(
         default="mixed-adam",
         description="bytes per trained parameter by convention: bf16-adam, mixed-adam, mixed-sgd, ...",
     )
-    fused_attention: Flag = Field(
-        default=True, description="attention matrices are not kept in device memory"
-    )
+    fused_attention: Flag = Field(default=True, description="attention matrices are not kept in device memory")
     recompute: Flag = Field(
         default=False,
         description="layers are recomputed in the backward pass: less memory, a third more work",
     )
-    memory_overhead: Bytes = Field(
-        default=0.0, description="device memory for framework and buffers, whatever the cut"
-    )
+    memory_overhead: Bytes = Field(default=0.0, description="device memory for framework and buffers, whatever the cut")
 
 
 class AreaSection(Section):
@@ -112,16 +106,12 @@ def _version(value: Any) -> Any:
 class RadioSection(Section):
     """The uplink: path loss or measured gains, noise, power."""
 
-    path_loss: Annotated[
-        Literal["umi", "uma", "inh", "legacy-macro"] | None, BeforeValidator(_short_name)
-    ] = Field(
+    path_loss: Annotated[Literal["umi", "uma", "inh", "legacy-macro"] | None, BeforeValidator(_short_name)] = Field(
         default=None,
         description="path loss: umi, uma, inh (3GPP TR 38.901) or legacy-macro (128.1 + 37.6 log10 d_km)",
     )
     carrier: Hertz = Field(default=3.5e9, description="carrier frequency")
-    shadowing: Flag = Field(
-        default=True, description="log-normal shadowing with the deviation of the path-loss model"
-    )
+    shadowing: Flag = Field(default=True, description="log-normal shadowing with the deviation of the path-loss model")
     fading: Annotated[Literal["none", "rayleigh"], BeforeValidator(_no_is_none)] = Field(
         default="none", description="'rayleigh': one draw of fast fading per link; 'none': average channels"
     )
@@ -134,14 +124,10 @@ class RadioSection(Section):
     noise_figure_db: Decibel | None = Field(
         default=None, description="noise figure of the receiver over -174 dBm/Hz, dB"
     )
-    noise_density: WattsPerHertz | None = Field(
-        default=None, description="noise density, instead of noise_figure_db"
-    )
+    noise_density: WattsPerHertz | None = Field(default=None, description="noise density, instead of noise_figure_db")
     power_min: Watts = Field(default=0.0, description="lowest transmit power")
     power_max: PositiveWatts = Field(description="highest transmit power (23 dBm = power class 3)")
-    amplifier_efficiency: Fraction = Field(
-        default=1.0, description="radiated over consumed power of the amplifier"
-    )
+    amplifier_efficiency: Fraction = Field(default=1.0, description="radiated over consumed power of the amplifier")
     circuit_power: Watts = Field(default=0.0, description="power of the radio circuits while uploading")
     downlink_rate: BitRate | None = Field(
         default=None,
@@ -161,9 +147,7 @@ class UserGroup(Section):
         default=None, description="positions [x, y] in metres; random in the area by default"
     )
     device: Mixture = Field(description="catalog device, or a table of devices and shares to draw from")
-    utilisation: Fraction = Field(
-        default=0.35, description="share of the device's peak rate that training reaches"
-    )
+    utilisation: Fraction = Field(default=0.35, description="share of the device's peak rate that training reaches")
     flops: FlopRate | None = Field(default=None, description="measured peak rate, instead of the catalog's")
     clock: Hertz | None = Field(default=None, description="highest clock, instead of the catalog's")
     clock_min: Annotated[float, Quantity("Hz")] = Field(default=0.0, description="lowest clock")
@@ -173,12 +157,8 @@ class UserGroup(Section):
     memory: Bytes | None = Field(default=None, description="device memory, instead of the catalog's")
     memory_share: Fraction = Field(default=0.5, description="share of the memory that training may use")
     idle_power: Watts = Field(default=0.0, description="device power while it waits for server and download")
-    samples: Spread = Field(
-        description="fine-tuning samples per user, one number or [low, high] to draw from"
-    )
-    min_local_layers: Layers = Field(
-        default=1, description="fewest layers on the device; 1 keeps raw embeddings there"
-    )
+    samples: Spread = Field(description="fine-tuning samples per user, one number or [low, high] to draw from")
+    min_local_layers: Layers = Field(default=1, description="fewest layers on the device; 1 keeps raw embeddings there")
     max_local_layers: Layers | None = Field(
         default=None, description="most layers on the device; all that are allowed by default"
     )
@@ -202,9 +182,7 @@ class ServerGroup(Section):
         default=None, description="measured peak rate of one accelerator, instead of the catalog's"
     )
     clock: Hertz | None = Field(default=None, description="clock, instead of the catalog's")
-    power: PositiveWatts | None = Field(
-        default=None, description="power of one accelerator, instead of the catalog's"
-    )
+    power: PositiveWatts | None = Field(default=None, description="power of one accelerator, instead of the catalog's")
     bandwidth: Hertz = Field(description="uplink bandwidth shared by the users of one server")
     energy: Literal["time-shared", "clock-scaled"] = Field(
         default="time-shared",
@@ -226,9 +204,7 @@ class WeightsSection(Section):
     delay: Positive = Field(default=1.0, description="weight of the delay")
     energy: Number = Field(default=1.0, description="weight of the energy")
     stability: Number = Field(default=1.0, description="weight of the instability")
-    reference: ReferenceSection | None = Field(
-        default=None, description="amounts the weights are relative to"
-    )
+    reference: ReferenceSection | None = Field(default=None, description="amounts the weights are relative to")
 
 
 class StabilitySection(Section):
@@ -244,18 +220,14 @@ class StabilitySection(Section):
 class LimitsSection(Section):
     """Optional hard limits."""
 
-    stability_limit: Positive | None = Field(
-        default=None, description="largest instability allowed for any user"
-    )
+    stability_limit: Positive | None = Field(default=None, description="largest instability allowed for any user")
     device_memory: Flag = Field(default=True, description="layers on the device must fit into its memory")
 
 
 class CatalogSection(Section):
     """The file's own models and devices, as ``[catalog.devices.NAME]`` with the fields of the catalog."""
 
-    models: dict[Text, dict[str, Any]] = Field(
-        default_factory=dict, description="own models, or changes to known ones"
-    )
+    models: dict[Text, dict[str, Any]] = Field(default_factory=dict, description="own models, or changes to known ones")
     devices: dict[Text, dict[str, Any]] = Field(
         default_factory=dict, description="own devices, or changes to known ones"
     )
@@ -265,14 +237,10 @@ class Document(Section):
     """A whole scenario file."""
 
     problem: Literal["split-training"] = Field(description="kind of problem")
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
-        description="version of this file format"
-    )
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="version of this file format")
     name: Text = Field(default="", description="name of the scenario")
     description: Text = Field(default="", description="what it is about")
-    seed: Seed = Field(
-        default=0, description="seed of everything that is drawn: positions, channels, devices, samples"
-    )
+    seed: Seed = Field(default=0, description="seed of everything that is drawn: positions, channels, devices, samples")
     model: ModelSection
     area: AreaSection = Field(default_factory=AreaSection)
     radio: RadioSection

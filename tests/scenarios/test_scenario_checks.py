@@ -167,7 +167,4 @@ def test_broken_gain_csv(tmp_path: Path, content: bytes) -> None:
 def test_missing_gain_file(tmp_path: Path) -> None:
     for name in ("g.npy", "g.mat"):
         raw = with_changes(radio__gain_file=name, radio__path_loss=DROP)
-        assert (
-            name in faults(raw, tmp_path)["radio.gain_file"]
-            or "suffix" in faults(raw, tmp_path)["radio.gain_file"]
-        )
+        assert name in faults(raw, tmp_path)["radio.gain_file"] or "suffix" in faults(raw, tmp_path)["radio.gain_file"]

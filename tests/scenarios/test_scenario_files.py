@@ -43,9 +43,7 @@ def same_problem(a: Any, b: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"users": 7, "servers": 1}, {"load": "congested", "seed": 5, "batch": 4}]
-)
+@pytest.mark.parametrize("options", [{}, {"users": 7, "servers": 1}, {"load": "congested", "seed": 5, "batch": 4}])
 def test_a_saved_random_scenario_gives_the_same_problem(tmp_path: Path, options: dict[str, Any]) -> None:
     scenario = ea.Scenario.random(**options)
     loaded = ea.Scenario.load(scenario.save(tmp_path / "s.toml"))
@@ -66,9 +64,7 @@ def test_toml_yaml_and_json_say_the_same(tmp_path: Path) -> None:
 
 def test_yaml_traps(tmp_path: Path) -> None:
     """`1e-9`, `20e6` are text to PyYAML, `no` and `on` truth values; all mean what was written."""
-    text = (
-        yaml.safe_dump(SMALL).replace("20 MHz", "20e6").replace("noise_figure_db: 5", "noise_density: 1e-20")
-    )
+    text = yaml.safe_dump(SMALL).replace("20 MHz", "20e6").replace("noise_figure_db: 5", "noise_density: 1e-20")
     text = text.replace("path_loss: umi", "path_loss: umi\n  fading: no\n  shadowing: on")
     file = tmp_path / "s.yml"
     file.write_text(text, encoding="utf-8")

@@ -42,9 +42,7 @@ def test_arrays_are_the_catalogs_numbers() -> None:
 
 def test_clock_scaled_servers_draw_all_their_power_at_full_share() -> None:
     raw = ea.Scenario.random(users=4, servers=1).mapping()
-    raw["servers"] = [
-        {"count": 1, "device": "t4", "accelerators": 3, "bandwidth": 1e7, "energy": "clock-scaled"}
-    ]
+    raw["servers"] = [{"count": 1, "device": "t4", "accelerators": 3, "bandwidth": 1e7, "energy": "clock-scaled"}]
     problem = ea.Scenario.from_mapping(raw).problem()
     assert problem.server_joules_per_flop is None
     assert problem.server_kappa[0] * problem.server_frequency_max_hz[0] ** 3 == pytest.approx(3 * 70)
@@ -160,6 +158,7 @@ def test_campus_names_every_number() -> None:
     scenario = ea.Scenario.load(CAMPUS)
     problem = scenario.problem()
     assert (problem.users, problem.servers, problem.layers) == (200, 4, 16)
+    assert problem.server_names == ("library-l4", "gym-l4", "canteen-t4", "lab-orin")
     assert problem.diagnose() is None
     assert {row.mark for row in scenario.table()} <= {"choice", "assumption", "seen", "recall", "derived"}
     paths = {row.path for row in scenario.table()}
@@ -176,10 +175,6 @@ def test_a_fifth_of_the_default_cuts_are_inside(seed: int) -> None:
     solution = problem.solve(time_limit_s=20)
     allocation, cuts = solution.require().allocation, problem.cuts
     assert allocation is not None
-    inside = (
-        (allocation.server >= 0)
-        & (allocation.local_layers > cuts.low)
-        & (allocation.local_layers < cuts.high)
-    )
+    inside = (allocation.server >= 0) & (allocation.local_layers > cuts.low) & (allocation.local_layers < cuts.high)
     assert inside.mean() >= 0.2
     assert (cuts.high == problem.layers - 1).all()  # memory cuts nothing off

@@ -40,8 +40,7 @@ def _stream(seed: int, purpose: int, index: int = 0) -> np.random.Generator:
 
 
 def build(
-    document: Document, catalog: Catalog, gains: FloatArray | None, source: str, weights: Weights | None =
-    None
+    document: Document, catalog: Catalog, gains: FloatArray | None, source: str, weights: Weights | None = None
 ) -> SplitTraining:
     """The problem of a scenario.
 
@@ -66,20 +65,28 @@ def build(
     limits: dict[str, Any] = {"stability_limit": document.limits.stability_limit}
     if document.limits.device_memory:
         memory = device_memory(
-            shape, model.batch, model.tokens, training=model.training, states=model.optimizer_states,
-            adapter_params_per_layer=adapters, targets=targets, fused_attention=model.fused_attention,
-            recompute=model.recompute, overhead_bytes=model.memory_overhead,
+            shape,
+            model.batch,
+            model.tokens,
+            training=model.training,
+            states=model.optimizer_states,
+            adapter_params_per_layer=adapters,
+            targets=targets,
+            fused_attention=model.fused_attention,
+            recompute=model.recompute,
+            overhead_bytes=model.memory_overhead,
             bytes_per_element=model.activation_bytes,
         )
         limits |= {
-            "device_memory_bytes": users["memory"], "memory_bytes_fixed": float(memory.fixed_bytes),
-            "memory_bytes_per_layer": float(memory.per_layer_bytes), "memory_bytes_head": float(memory.head_bytes),
+            "device_memory_bytes": users["memory"],
+            "memory_bytes_fixed": float(memory.fixed_bytes),
+            "memory_bytes_per_layer": float(memory.per_layer_bytes),
+            "memory_bytes_head": float(memory.head_bytes),
         }
     noise = radio.noise_density
     problem = SplitTraining(
         layers=shape.layers,
-        layer_flops=float(layer_flops(shape, model.batch, model.tokens, model.training, adapters,
-        model.recompute)),
+        layer_flops=float(layer_flops(shape, model.batch, model.tokens, model.training, adapters, model.recompute)),
         head_flops=float(head_flops(shape, model.batch, model.tokens, model.training)),
         upload_bits=upload_bits,
         user_flops_per_cycle=users["flops_per_cycle"],
@@ -188,9 +195,7 @@ def _of_devices(
     return np.array(values, dtype=np.float64)[drawn]
 
 
-def _draw_devices(
-    group: UserGroup, size: int, stream: np.random.Generator
-) -> tuple[list[str], npt.NDArray[np.int64]]:
+def _draw_devices(group: UserGroup, size: int, stream: np.random.Generator) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Names of a group's devices, and which one each user has."""
     devices = list(group.device)
     shares = np.array([group.device[name] for name in devices])
@@ -220,7 +225,10 @@ def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray
         for key, value in values.items():
             columns.setdefault(key, []).append(np.full(size, value))
         first = len(names)
-        names += [f"{group.name or group.device}-{first + k}" for k in range(size)]
+        if group.name and size == 1:
+            names.append(group.name)
+        else:
+            names += [f"{group.name or group.device}-{first + k}" for k in range(size)]
     return {key: np.concatenate(parts) for key, parts in columns.items()}, tuple(names)
 
 
@@ -286,11 +294,15 @@ def _draw_gains(seed: int, radio: RadioSection, user_xy: FloatArray, server_xy: 
     gain = np.empty((len(user_xy), len(server_xy)))
     for first in range(0, len(user_xy), _CHUNK):
         part = user_xy[first : first + _CHUNK]
-        distance = np.hypot(part[:, None, 0] - server_xy[None, :, 0], part[:, None, 1] - server_xy[None, :,
-        1])
+        distance = np.hypot(part[:, None, 0] - server_xy[None, :, 0], part[:, None, 1] - server_xy[None, :, 1])
         gain[first : first + _CHUNK] = sample_gain(
-            PATH_LOSS_NAMES[radio.path_loss or "umi"], distance, radio.carrier, stream, shadowing=radio.shadowing,
-            fading=radio.fading, antenna_gain_db=radio.antenna_gain_db,
+            PATH_LOSS_NAMES[radio.path_loss or "umi"],
+            distance,
+            radio.carrier,
+            stream,
+            shadowing=radio.shadowing,
+            fading=radio.fading,
+            antenna_gain_db=radio.antenna_gain_db,
         )
     gain[gain < SMALLEST_GAIN] = 0.0
     return gain
@@ -314,8 +326,11 @@ def reference_allocation(problem: SplitTraining) -> Allocation:
     cut = np.minimum(cut, problem.layers - 1).astype(np.int64)
     load = np.bincount(server, minlength=problem.servers)[server]
     return Allocation(
-        server=server, local_layers=cut, power_w=problem.power_max_w,
-        bandwidth_hz=problem.bandwidth_max_hz[server] / load, user_frequency_hz=problem.user_frequency_max_hz,
+        server=server,
+        local_layers=cut,
+        power_w=problem.power_max_w,
+        bandwidth_hz=problem.bandwidth_max_hz[server] / load,
+        user_frequency_hz=problem.user_frequency_max_hz,
         server_frequency_hz=problem.server_frequency_max_hz[server] / load,
     )
 
@@ -331,5 +346,3 @@ def reference_amounts(problem: SplitTraining) -> dict[str, float]:
         finite = values[np.isfinite(values) & (values > 0.0)]
         amounts[term] = float(finite.mean()) if finite.size else 1.0
     return amounts
-
-
