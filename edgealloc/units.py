@@ -90,7 +90,7 @@ def parse_quantity(value: object, unit: str) -> float:
     >>> round(parse_quantity("23 dBm", "W"), 4)
     0.1995
     """
-    expected = f"expected a number in {unit} or a text such as {_example(unit)}"
+    expected = f"expected a number{f' in {unit}' if unit else ''} or a text such as {_example(unit)}"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{value!r} is not a quantity; {expected}")
     if isinstance(value, str):

@@ -42,6 +42,11 @@ __all__ = [
 #: the best is not optimal. It multiplies first-order residuals of relative size 1e-16.
 _WIDTH = 100.0
 
+# The three conditions. Floats, because numba compiles a kernel anew for every integer that it can see in the text.
+_BOTH_FREE: Final = 0.0
+_GIVEN_POWER: Final = 1.0
+_GIVEN_BAND: Final = 2.0
+
 
 @kernel
 def _one_minus(x: float) -> float:
@@ -65,22 +70,22 @@ def _q(x: float, growth: float) -> float:
 
 
 @kernel
-def _newton_step(kind: int, x: float, log_t: float) -> float:
+def _newton_step(kind: float, x: float, log_t: float) -> float:
     """Newton step in y = log x for log h(x) = log_t; kind 0: q/sqrt(x), 1: q (e^x-1)^2/(x^2 e^x), 2: q."""
     if x > 300.0:  # in logs, where e^x would overflow
         value = x + math.log(x - 1.0)
         slope = x * x / (x - 1.0)
-        if kind == 0:
+        if kind == _BOTH_FREE:
             return (log_t - value + 0.5 * math.log(x)) / (slope - 0.5)
-        if kind == 1:
+        if kind == _GIVEN_POWER:
             return (log_t - value - x + 2.0 * math.log(x)) / (slope + x - 2.0)
         return (log_t - value) / slope
     growth = math.expm1(x)
     q = _q(x, growth)
     slope = x * x * (1.0 + growth) / q  # d log q/d log x
-    if kind == 0:
+    if kind == _BOTH_FREE:
         return (log_t - math.log(q / math.sqrt(x))) / (slope - 0.5)
-    if kind == 1:
+    if kind == _GIVEN_POWER:
         ratio = growth / x
         return (log_t - math.log(q * ratio * ratio / (1.0 + growth))) / (
             slope + x * (1.0 + 2.0 / growth) - 2.0
@@ -89,15 +94,15 @@ def _newton_step(kind: int, x: float, log_t: float) -> float:
 
 
 @kernel
-def _newton(kind: int, log_t: float) -> float:
+def _newton(kind: float, log_t: float) -> float:
     """x with log h(x) = log_t from scratch.
 
     log h is increasing and convex in y = log x, with slope 1.5 (kind 0) or 2 at -inf: Newton from a point on
     the right of the root falls onto it monotonically, and one step from the left lands on the right.
     """
-    y = (log_t + math.log(2.0)) / (1.5 if kind == 0 else 2.0)
+    y = (log_t + math.log(2.0)) / (1.5 if kind == _BOTH_FREE else 2.0)
     if y > 0.0:
-        y = min(y, math.log(max(1.0, 0.5 * log_t if kind == 1 else log_t)))
+        y = min(y, math.log(max(1.0, 0.5 * log_t if kind == _GIVEN_POWER else log_t)))
     for _ in range(100):
         step = _newton_step(kind, math.exp(y), log_t)
         y += step
@@ -145,15 +150,16 @@ _TABLE: Final = _make_table()
 
 
 @kernel
-def _solve(kind: int, log_t: float) -> float:
+def _solve(kind: float, log_t: float) -> float:
     """x with log h(x) = log_t, kind 0 or 1: cubic interpolation of y(log T) and one Newton step."""
     position = (log_t - _TABLE_LOW) * _TABLE_DENSITY
     if not 0.0 <= position < _TABLE_SIZE - 1.0:
         return _newton(kind, log_t)
+    row = int(kind)
     i = int(position)
     u = position - i
-    y0, d0 = _TABLE[kind, i, 0], _TABLE[kind, i, 1] / _TABLE_DENSITY
-    y1, d1 = _TABLE[kind, i + 1, 0], _TABLE[kind, i + 1, 1] / _TABLE_DENSITY
+    y0, d0 = _TABLE[row, i, 0], _TABLE[row, i, 1] / _TABLE_DENSITY
+    y1, d1 = _TABLE[row, i + 1, 0], _TABLE[row, i + 1, 1] / _TABLE_DENSITY
     rise = y1 - y0
     y = y0 + u * (d0 + u * (3.0 * rise - 2.0 * d0 - d1 + u * (d0 + d1 - 2.0 * rise)))
     x = math.exp(y)
@@ -181,7 +187,7 @@ def best_received_power(b: float, low: float, high: float, k1: float, k2: float)
         return low
     if k2 <= 0.0:
         return high
-    x = _newton(2, math.log(k1) - math.log(b) - math.log(k2))
+    x = _newton(_GIVEN_BAND, math.log(k1) - math.log(b) - math.log(k2))
     if x > 700.0 or b * math.expm1(x) >= high:
         return high
     return max(low, b * math.expm1(x))
@@ -190,7 +196,7 @@ def best_received_power(b: float, low: float, high: float, k1: float, k2: float)
 @kernel
 def _at_power(price: float, cap: float, received: float, k1: float, k2: float) -> tuple[float, float, float]:
     """Best bandwidth b <= cap at a fixed received power, with x = log1p(P/b) and growth = e^x - 1 = P/b."""
-    x = _solve(1, math.log(price * received) + math.log(received / (k1 + k2 * received)))
+    x = _solve(_GIVEN_POWER, math.log(price * received) + math.log(received / (k1 + k2 * received)))
     if x < 300.0:
         growth = math.expm1(x)
         if received < cap * growth:
@@ -243,7 +249,7 @@ def radio_response(
             b, x, growth = _at_power(price, cap, low, k1, k2)
             settled = _toward_power(b, low, x, growth, k1, k2) >= 0.0
         if not settled:
-            x = _solve(0, 0.5 * (math.log(k1) + math.log(price)) - math.log(k2))
+            x = _solve(_BOTH_FREE, 0.5 * (math.log(k1) + math.log(price)) - math.log(k2))
             b = math.sqrt(k1 / (price * x))
             settled = b < cap
             if settled:

@@ -142,8 +142,8 @@ def _stages(
 
 def _start(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
     """Prices that support what users would pick at them, by damped substitution; all answers feed the bundle."""
-    server = np.where(data.low <= data.high, np.argmax(data.gain, axis=1), -1).astype(np.int64)
-    cut = np.where(server >= 0, (data.low + data.high) // 2, data.factor.size - 1).astype(np.int64)
+    server = np.where(data.user["low"] <= data.user["high"], np.argmax(data.gain, axis=1), -1).astype(np.int64)
+    cut = np.where(server >= 0, (data.user["low"] + data.user["high"]) // 2, data.factor.size - 1).astype(np.int64)
     unlinked = (server >= 0) & (data.gain.max(axis=1) <= 0.0)
     server[unlinked], cut[unlinked] = -1, data.factor.size - 1
     prices = _supporting(data, server, cut, None)
@@ -171,7 +171,7 @@ def _supporting(data: Reduced, server: IntArray, cut: IntArray, before: FloatArr
     prices = np.concatenate([price_b * data.bandwidth, price_f * data.clock])
     busy = prices > 0.0
     typical = float(np.exp(np.log(prices[busy]).mean())) if busy.any() else 1e-6 * float(
-        np.abs(data.local_cost[np.isfinite(data.local_cost)]).sum() + 1e-300)
+        np.where(np.isfinite(local := data.user["local_cost"]), local, 0.0).sum() + 1e-300)
     idle = np.full(prices.size, 0.1 * typical) if before is None else before / 3.0
     return np.where(busy, prices, np.maximum(idle, 1e-9 * typical))
 
@@ -181,7 +181,7 @@ def _search(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> N
     for start, (cost, server, cut) in enumerate(list(pricing.best)):
         moved = make_state(data, server, cut)
         # a saving below a hundredth of the asked gap, spread over the users, is not worth its evaluation
-        least = max(1e-13 * abs(cost), 1e-2 * run.gap * abs(cost) / data.low.size if data.low.size > 3000 else 0.0)
+        least = max(1e-13 * abs(cost), 1e-2 * run.gap * abs(cost) / data.user.size if data.user.size > 3000 else 0.0)
         found = search(data, moved, least=least, out_of_time=lambda: run.seconds_left <= 0.0)
         if found < cost:
             pricing.keep(found, moved.server, moved.cut)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
-from edgealloc.formulations.split_training.moves import band_cost, clock_cost, own_cost
+from edgealloc.formulations.split_training.moves import band_cost, clock_cost
+from edgealloc.formulations.split_training.options import job_response, link_response, own_cost
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.system.responses import radio_response, server_response
 
 __all__ = ["Closing", "close"]
 
@@ -45,19 +45,15 @@ def _options(
 ) -> int:
     """Priced value of every option of user n, fully local included; returns how many there are."""
     size, layers = 0, data.factor.size - 1
-    if data.local_cost[n] < np.inf:
-        value[0], server[0], cut[0] = data.local_cost[n], -1, layers
+    if data.user[n].local_cost < np.inf:
+        value[0], server[0], cut[0] = data.user[n].local_cost, -1, layers
         size = 1
-    for m in range(data.bandwidth.size):
-        gain = data.gain[n, m] * data.inverse_noise
-        if gain <= 0.0:
+    for m in range(data.server.size):
+        if data.gain[n, m] <= 0.0:
             continue
-        radio, _, _ = radio_response(price_b[m], data.bandwidth[m], data.power_low[n] * gain,
-                                     data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
-        for alpha in range(data.low[n], data.high[n] + 1):
-            cycles = ((layers - alpha) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-            work, _ = server_response(price_f[m], data.clock[m], cycles, data.time_weight[n],
-                                      data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n])
+        radio, _, _ = link_response(data, n, m, price_b[m])
+        for alpha in range(data.user[n].low, data.user[n].high + 1):
+            work, _ = job_response(data, n, m, alpha, price_f[m])
             value[size], server[size], cut[size] = radio + work + own_cost(data, n, m, alpha), m, alpha
             size += 1
     return size
@@ -69,7 +65,7 @@ def _descend(
     best: float, best_server: IntArray, best_cut: IntArray, pick: IntArray, leaves: int, most: int,
 ) -> tuple[float, int, bool]:
     """Depth-first over `order`; resumes from `pick` and stops after `most` leaves. (best cost, leaves, ended)."""
-    users, servers = order.size, data.bandwidth.size
+    users, servers = order.size, data.server.size
     members = np.empty(users, dtype=np.int64)
     at_server, at_cut = np.empty(users, dtype=np.int64), np.empty(users, dtype=np.int64)
     spent = np.zeros(users + 1)

@@ -9,21 +9,27 @@ filter costs one pass of the oracle; what passes it is evaluated exactly, by sol
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
+from edgealloc.formulations.split_training.options import job_cycles, job_response, link_response, own_cost
 from edgealloc.formulations.split_training.oracle import best_cut, fill_roots
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.formulations.split_training.resources import band_price, clock_price, members_of
-from edgealloc.system.responses import radio_response, server_response
 
-__all__ = ["State", "band_cost", "clock_cost", "make_state", "own_cost", "search", "total_cost"]
+__all__ = ["State", "assignment_total", "band_cost", "clock_cost", "make_state", "search", "total_cost"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+#: Radio and clock cost of a server's set of users, and their prices per Hz.
+SITE: Final = np.dtype([
+    ("band", np.float64), ("band_price", np.float64), ("clock", np.float64), ("clock_price", np.float64)
+])
 
 
 class State(NamedTuple):
@@ -34,10 +40,7 @@ class State(NamedTuple):
     members: IntArray  # (M, N): the first count[m] entries of row m
     place: IntArray  # (N,): index of a user in its server's row
     count: IntArray
-    band: FloatArray  # (M,) radio cost of each server's set
-    band_price: FloatArray
-    clock: FloatArray  # (M,) clock cost
-    clock_price: FloatArray
+    site: npt.NDArray[Any]  # (M,) of SITE
     scratch: IntArray  # (N,)
     scratch_cut: IntArray  # (N,)
     root: FloatArray  # (Y+1,)
@@ -52,13 +55,9 @@ def band_cost(data: Reduced, members: IntArray, count: int, m: int, guess: float
     if count == 0:
         return 0.0, 0.0
     price = band_price(data, members, count, m, guess)
-    total = -price * data.bandwidth[m]
+    total = -price * data.server[m].bandwidth
     for i in range(count):
-        n = members[i]
-        gain = data.gain[n, m] * data.inverse_noise
-        value, _, _ = radio_response(price, data.bandwidth[m], data.power_low[n] * gain, data.power_high[n] * gain,
-                                     data.k1[n], data.k2[n] / gain)
-        total += value
+        total += link_response(data, members[i], m, price)[0]
     return total, price
 
 
@@ -67,26 +66,12 @@ def clock_cost(data: Reduced, members: IntArray, count: int, m: int, cut: IntArr
     """Optimal server cost (time and energy) of a set of users with their cuts, and the price of the clock."""
     if count == 0:
         return 0.0, 0.0
-    layers = data.factor.size - 1
     price = clock_price(data, members, count, m, cut)
-    total = -price * data.clock[m]
+    total = -price * data.server[m].clock
     for i in range(count):
         n = members[i]
-        cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-        energy, kappa = data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n]
-        value, _ = server_response(price, data.clock[m], cycles, data.time_weight[n], energy, kappa)
-        total += value
+        total += job_response(data, n, m, cut[n], price)[0]
     return total, price
-
-
-@kernel
-def own_cost(data: Reduced, n: int, m: int, cut: int) -> float:
-    """The part of a user's cost that no price touches: device, stability, fixed delay; all of it if fully local."""
-    if m < 0:
-        return data.local_cost[n]
-    has_fixed = 1 if data.fixed.size > 1 else 0
-    return (data.device[n] * cut + data.instability[n] * data.factor[cut]
-            + data.fixed[n * has_fixed, m * has_fixed])
 
 
 @kernel
@@ -105,8 +90,8 @@ def fill_state(data: Reduced, state: State) -> None:
 
 @kernel
 def _refresh(data: Reduced, state: State, m: int) -> None:
-    state.band[m], state.band_price[m] = band_cost(data, state.members[m], state.count[m], m, state.band_price[m])
-    state.clock[m], state.clock_price[m] = clock_cost(data, state.members[m], state.count[m], m, state.cut)
+    state.site[m].band, state.site[m].band_price = band_cost(data, state.members[m], state.count[m], m, state.site[m].band_price)
+    state.site[m].clock, state.site[m].clock_price = clock_cost(data, state.members[m], state.count[m], m, state.cut)
 
 
 @kernel
@@ -116,7 +101,7 @@ def total_cost(data: Reduced, state: State) -> float:
     for n in range(state.server.size):
         total += own_cost(data, n, state.server[n], state.cut[n])
     for m in range(state.count.size):
-        total += state.band[m] + state.clock[m]
+        total += state.site[m].band + state.site[m].clock
     return total
 
 
@@ -156,20 +141,20 @@ def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, gue
 
     Time-shared servers have a closed form for every cut; clock-scaled ones are solved near `guess`, stepwise downhill.
     """
-    low, high, layers = data.low[n], data.high[n], data.factor.size - 1
+    low, high = data.user[n].low, data.user[n].high
     best, chosen = np.inf, -1
-    if data.kappa[m] <= 0.0:
+    if data.server[m].kappa <= 0.0:
         root, linear = 0.0, 0.0
         for i in range(size):
             j = state.scratch[i]
             if j != n:
-                cycles = ((layers - state.cut[j]) * data.layer[j] + data.head[j]) / data.per_cycle[m]
-                root += math.sqrt(data.time_weight[j] * cycles)
-                linear += cycles * data.joules[m] * data.energy_weight[j]
+                cycles = job_cycles(data, j, m, state.cut[j])
+                root += math.sqrt(data.user[j].time_weight * cycles)
+                linear += cycles * data.server[m].joules * data.user[j].energy_weight
         for cut in range(low, high + 1):
-            cycles = ((layers - cut) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-            sums = root + math.sqrt(data.time_weight[n] * cycles)
-            cost = sums * sums / data.clock[m] + linear + cycles * data.joules[m] * data.energy_weight[n]
+            cycles = job_cycles(data, n, m, cut)
+            sums = root + math.sqrt(data.user[n].time_weight * cycles)
+            cost = sums * sums / data.server[m].clock + linear + cycles * data.server[m].joules * data.user[n].energy_weight
             cost += own_cost(data, n, m, cut)
             if cost < best:
                 best, chosen = cost, cut
@@ -195,26 +180,19 @@ def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, gue
 def _priced(data: Reduced, state: State, n: int, m: int, cut: int) -> float:
     """Priced cost of user n as it stands, at the prices of server m (no radio and clock if fully local)."""
     if m < 0:
-        return data.local_cost[n]
-    layers = data.factor.size - 1
-    gain = data.gain[n, m] * data.inverse_noise
-    radio, _, _ = radio_response(state.band_price[m], data.bandwidth[m], data.power_low[n] * gain,
-                                 data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
-    cycles = ((layers - cut) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-    work, _ = server_response(state.clock_price[m], data.clock[m], cycles, data.time_weight[n],
-                              data.joules[m] * data.energy_weight[n], data.kappa[m] * data.energy_weight[n])
+        return data.user[n].local_cost
+    radio, _, _ = link_response(data, n, m, state.site[m].band_price)
+    work, _ = job_response(data, n, m, cut, state.site[m].clock_price)
     return radio + work + own_cost(data, n, m, cut)
 
 
 @kernel
 def _priced_best(data: Reduced, state: State, n: int, m: int) -> tuple[float, int]:
     """Least priced cost of user n on server m over its cuts; `root` must hold its work."""
-    gain = data.gain[n, m] * data.inverse_noise
-    if gain <= 0.0 or data.low[n] > data.high[n]:
+    if data.gain[n, m] <= 0.0 or data.user[n].low > data.user[n].high:
         return np.inf, -1
-    value, cut, _ = best_cut(data, n, m, state.clock_price[m], state.root)
-    radio, _, _ = radio_response(state.band_price[m], data.bandwidth[m], data.power_low[n] * gain,
-                                 data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
+    value, cut, _ = best_cut(data, n, m, state.site[m].clock_price, state.root)
+    radio, _, _ = link_response(data, n, m, state.site[m].band_price)
     has_fixed = 1 if data.fixed.size > 1 else 0
     return value + radio + data.fixed[n * has_fixed, m * has_fixed], cut
 
@@ -224,20 +202,20 @@ def _without(data: Reduced, state: State, n: int) -> float:
     """Cost saved by taking n off its server, its own cost included."""
     m = state.server[n]
     if m < 0:
-        return data.local_cost[n]
+        return data.user[n].local_cost
     size = _set_after(state, m, n, -1)
-    band, _ = band_cost(data, state.scratch, size, m, state.band_price[m])
+    band, _ = band_cost(data, state.scratch, size, m, state.site[m].band_price)
     clock, _ = clock_cost(data, state.scratch, size, m, state.cut)
-    return state.band[m] - band + state.clock[m] - clock + own_cost(data, n, m, state.cut[n])
+    return state.site[m].band - band + state.site[m].clock - clock + own_cost(data, n, m, state.cut[n])
 
 
 @kernel
 def _with(data: Reduced, state: State, n: int, m: int, out: int, guess: int) -> tuple[float, int]:
     """Exact change of server m's cost, plus own cost, if `out` leaves (-1: nobody) and n joins at its best cut."""
     size = _set_after(state, m, out, n)
-    band, _ = band_cost(data, state.scratch, size, m, state.band_price[m])
+    band, _ = band_cost(data, state.scratch, size, m, state.site[m].band_price)
     clock, cut = _best_cut_in_set(data, state, size, m, n, guess)
-    return band - state.band[m] + clock - state.clock[m], cut
+    return band - state.site[m].band + clock - state.site[m].clock, cut
 
 
 @kernel
@@ -248,9 +226,9 @@ def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
     now = _priced(data, state, n, here, here_cut)
     best, to, to_cut = -least, -2, 0
     saved = -1.0
-    if here >= 0 and data.local_cost[n] < now - least:
+    if here >= 0 and data.user[n].local_cost < now - least:
         saved = _without(data, state, n)
-        change = data.local_cost[n] - saved
+        change = data.user[n].local_cost - saved
         if change < best:
             best, to, to_cut = change, -1, data.factor.size - 1
     for m in range(state.count.size):
@@ -260,7 +238,7 @@ def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
         if m == here:
             size = _set_after(state, m, -1, -1)
             cost, cut = _best_cut_in_set(data, state, size, m, n, guess)
-            change = cost - state.clock[m] - own_cost(data, n, m, here_cut)
+            change = cost - state.site[m].clock - own_cost(data, n, m, here_cut)
         else:
             if saved < 0.0:
                 saved = _without(data, state, n)
@@ -317,14 +295,14 @@ def swap_pass(data: Reduced, state: State, change: FloatArray, guess: IntArray, 
                 if change[other, here] < change[n, to] or change[n, to] + change[other, here] >= -least:
                     continue
                 size = _set_after(state, here, n, other)
-                band_here, _ = band_cost(data, state.scratch, size, here, state.band_price[here])
+                band_here, _ = band_cost(data, state.scratch, size, here, state.site[here].band_price)
                 clock_here, cut_other = _best_cut_in_set(data, state, size, here, other, guess[other, here])
-                delta = (band_here - state.band[here] + clock_here - state.clock[here]
+                delta = (band_here - state.site[here].band + clock_here - state.site[here].clock
                          - own_cost(data, n, here, state.cut[n]))
                 size = _set_after(state, to, other, n)
-                band_to, _ = band_cost(data, state.scratch, size, to, state.band_price[to])
+                band_to, _ = band_cost(data, state.scratch, size, to, state.site[to].band_price)
                 clock_to, cut_n = _best_cut_in_set(data, state, size, to, n, guess[n, to])
-                delta += (band_to - state.band[to] + clock_to - state.clock[to]
+                delta += (band_to - state.site[to].band + clock_to - state.site[to].clock
                           - own_cost(data, other, to, state.cut[other]))
                 if delta < -least:
                     _put(state, n, to)
@@ -344,8 +322,7 @@ def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     state = State(
         server=np.array(server, dtype=np.int64), cut=np.array(cut, dtype=np.int64),
         members=np.zeros((servers, largest), dtype=np.int64), place=np.zeros(users, dtype=np.int64),
-        count=np.zeros(servers, dtype=np.int64), band=np.zeros(servers), band_price=np.zeros(servers),
-        clock=np.zeros(servers), clock_price=np.zeros(servers), scratch=np.zeros(users + 1, dtype=np.int64),
+        count=np.zeros(servers, dtype=np.int64), site=np.zeros(servers, dtype=SITE), scratch=np.zeros(users + 1, dtype=np.int64),
         scratch_cut=np.zeros(users, dtype=np.int64), root=np.zeros(data.factor.size),
     )
     fill_state(data, state)
@@ -387,9 +364,9 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: object, sw
 
 def assignment_total(data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> float:
     """Optimal cost of an assignment: one solve per server."""
-    order, offsets = members_of(server, data.bandwidth.size)
+    order, offsets = members_of(server, data.server.size)
     total = float(_own_total(data, server, cut))
-    for m in range(data.bandwidth.size):
+    for m in range(data.server.size):
         members = order[offsets[m] : offsets[m + 1]]
         if members.size:
             total += band_cost(data, members, members.size, m, 0.0 if guess is None else float(guess[m]))[0]

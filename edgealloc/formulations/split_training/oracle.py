@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
+from edgealloc.formulations.split_training.options import link_response
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.system.responses import radio_response, server_response
+from edgealloc.system.responses import server_response
 
 __all__ = ["Answers", "Oracle", "best_cut"]
 
@@ -34,9 +35,9 @@ def best_cut(data: Reduced, n: int, m: int, price: float, work_root: FloatArray)
 
     `work_root` is scratch: (Y+1,) with sqrt of the server FLOP of every cut, filled by `fill_roots`.
     """
-    time_weight, per_cycle = data.time_weight[n], data.per_cycle[m]
-    cap, kappa = data.clock[m], data.kappa[m] * data.energy_weight[n]
-    per_flop = data.energy_weight[n] * data.joules[m] / per_cycle
+    time_weight, per_cycle = data.user[n].time_weight, data.server[m].per_cycle
+    cap, kappa = data.server[m].clock, data.server[m].kappa * data.user[n].energy_weight
+    per_flop = data.user[n].energy_weight * data.server[m].joules / per_cycle
     layers = data.factor.size - 1
     best, chosen, share = np.inf, -1, 0.0
     if kappa <= 0.0:
@@ -44,10 +45,10 @@ def best_cut(data: Reduced, n: int, m: int, price: float, work_root: FloatArray)
         slope = 2.0 * math.sqrt(time_weight * price / per_cycle)
         whole = math.sqrt(price * cap * cap * per_cycle / time_weight)  # sqrt of that work
         linear = time_weight / (per_cycle * cap)
-        for cut in range(data.low[n], data.high[n] + 1):
+        for cut in range(data.user[n].low, data.user[n].high + 1):
             root = work_root[cut]
             work = root * root
-            value = data.device[n] * cut + data.instability[n] * data.factor[cut] + work * per_flop
+            value = data.user[n].device * cut + data.user[n].instability * data.factor[cut] + work * per_flop
             value += slope * root if root <= whole else work * linear + price * cap
             if value < best:
                 best, chosen = value, cut
@@ -55,10 +56,10 @@ def best_cut(data: Reduced, n: int, m: int, price: float, work_root: FloatArray)
             root = work_root[chosen]
             share = cap if root >= whole else cap * root / whole
     else:
-        for cut in range(data.low[n], data.high[n] + 1):
-            work = (layers - cut) * data.layer[n] + data.head[n]
+        for cut in range(data.user[n].low, data.user[n].high + 1):
+            work = (layers - cut) * data.user[n].layer + data.user[n].head
             value, clock = server_response(price, cap, work / per_cycle, time_weight, 0.0, kappa)
-            value += data.device[n] * cut + data.instability[n] * data.factor[cut]
+            value += data.user[n].device * cut + data.user[n].instability * data.factor[cut]
             if value < best:
                 best, chosen, share = value, cut, clock
     return best, chosen, share
@@ -69,7 +70,7 @@ def fill_roots(data: Reduced, n: int, work_root: FloatArray) -> None:
     """sqrt of the server FLOP of user n at every cut."""
     layers = data.factor.size - 1
     for cut in range(layers + 1):
-        work_root[cut] = math.sqrt((layers - cut) * data.layer[n] + data.head[n])
+        work_root[cut] = math.sqrt((layers - cut) * data.user[n].layer + data.user[n].head)
 
 
 @kernel
@@ -79,18 +80,17 @@ def _ask(
     share: FloatArray,
 ) -> None:
     """Best option of users start..stop-1; `known` remembers radio values and `known_at` their prices (of the whole band)."""
-    servers = data.bandwidth.size
+    servers = data.server.size
     has_fixed = 1 if data.fixed.size > 1 else 0
     root = np.empty(data.factor.size)
     for n in range(start, stop):
-        best, at_server, at_cut, at_band, at_share = data.local_cost[n], -1, data.factor.size - 1, 0.0, 0.0
-        if data.low[n] <= data.high[n]:
+        best, at_server, at_cut, at_band, at_share = data.user[n].local_cost, -1, data.factor.size - 1, 0.0, 0.0
+        if data.user[n].low <= data.user[n].high:
             fill_roots(data, n, root)
             first = max(server[n], 0)  # the last answer is probably good still, and makes the others easy to skip
             for step in range(servers):
                 m = first if step == 0 else (step - 1 if step - 1 < first else step)
-                gain = data.gain[n, m] * data.inverse_noise
-                if gain <= 0.0:
+                if data.gain[n, m] <= 0.0:
                     continue
                 total, chosen, clock = best_cut(data, n, m, price_f[m], root)
                 total += data.fixed[n * has_fixed, m * has_fixed]
@@ -98,15 +98,12 @@ def _ask(
                     continue
                 # the radio value is concave in its price and >= 0: it is at least known * min(1, price/known_at)
                 floor = known[n, m]
-                whole_band = price_b[m] * data.bandwidth[m]
+                whole_band = price_b[m] * data.server[m].bandwidth
                 if whole_band < known_at[n, m]:
                     floor *= whole_band / known_at[n, m]
                 if total + floor * (1.0 - 1e-6) >= best:
                     continue
-                radio, hertz, _ = radio_response(
-                    price_b[m], data.bandwidth[m], data.power_low[n] * gain, data.power_high[n] * gain, data.k1[n],
-                    data.k2[n] / gain,
-                )
+                radio, hertz, _ = link_response(data, n, m, price_b[m])
                 # in single precision, which neither overflows nor vanishes in this range
                 if 1e-30 < whole_band < 1e30 and radio < 1e30:
                     known[n, m] = radio

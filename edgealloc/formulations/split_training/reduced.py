@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,73 +13,68 @@ from edgealloc.system.compute import optimal_clock_hz
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["Reduced", "device_clock", "reduce"]
+__all__ = ["SERVER", "USER", "Reduced", "device_clock", "reduce"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 class Reduced(NamedTuple):
-    r"""Coefficients of user n's cost at cut alpha on server m (a named tuple, because compiled kernels take it whole).
+    r"""Coefficients of user n's cost at cut alpha on server m.
 
     .. math:: A_n \alpha + S_n h(\alpha) + \text{fixed}_{nm} + \text{radio}(K_1, K_2/G) + W_n(\alpha)\,[\ldots]
 
+    A named tuple of few arrays, users and servers as records, because compiled kernels take it whole and their compile
+    time grows with the number of arrays.
+
     Attributes
     ----------
-    low, high : (N,) int
-        Split cuts; none if low > high.
-    local_cost : (N,)
-        Cost of training fully locally, inf where that is not allowed.
-    device : (N,)
-        A_n: time and energy of one layer on the device at its best clock.
-    instability : (N,)
-        S_n = w_s / k_n.
+    user : (N,) of USER
+        See `USER`.
+    server : (M,) of SERVER
+        See `SERVER`.
     factor : (Y+1,)
         h(alpha) = AS(alpha/Y, 1).
-    layer, head : (N,)
-        FLOP of a layer and of the head.
-    k1, k2 : (N,)
-        a_t s ln 2 and a_e s ln 2: radio weights times nats to send; K2 of `responses.radio_response` is k2/G.
-    power_low, power_high : (N,)
-        Transmit power, W.
-    time_weight, energy_weight : (N,)
-        Objective per second of server time (device idling included), and per joule.
     gain : (N, M)
         Linear gain.
     inverse_noise : float
         1/N0; G = gain/N0.
     fixed : (N, M) or (1, 1)
         Cost of the fixed delay; the small shape means none.
-    bandwidth, clock : (M,)
-        b_m and F_m, Hz.
-    per_cycle : (M,)
-        FLOP/cycle.
-    joules, kappa : (M,)
-        J/cycle of a time-shared server (else 0) and kappa of a clock-scaled one (else 0).
     """
 
-    low: IntArray
-    high: IntArray
-    local_cost: FloatArray
-    device: FloatArray
-    instability: FloatArray
+    user: npt.NDArray[Any]
+    server: npt.NDArray[Any]
     factor: FloatArray
-    layer: FloatArray
-    head: FloatArray
-    k1: FloatArray
-    k2: FloatArray
-    power_low: FloatArray
-    power_high: FloatArray
-    time_weight: FloatArray
-    energy_weight: FloatArray
     gain: FloatArray
     inverse_noise: float
     fixed: FloatArray
-    bandwidth: FloatArray
-    clock: FloatArray
-    per_cycle: FloatArray
-    joules: FloatArray
-    kappa: FloatArray
+
+    @property
+    def bandwidth(self) -> FloatArray:
+        """b_m (M,), Hz."""
+        return np.ascontiguousarray(self.server["bandwidth"])
+
+    @property
+    def clock(self) -> FloatArray:
+        """F_m (M,), Hz."""
+        return np.ascontiguousarray(self.server["clock"])
+
+
+#: One user: split cuts low..high (none if low > high); cost of training fully locally (inf: not allowed); A_n, time and
+#: energy of one layer on the device at its best clock; S_n = w_s/k_n; FLOP of a layer and of the head; radio weights
+#: times nats to send, k1 = a_t s ln 2 and k2 = a_e s ln 2 (K2 of `responses.radio_response` is k2/G); transmit power, W;
+#: objective per second of server time (device idling included) and per joule.
+USER: Final = np.dtype([
+    ("low", np.int64), ("high", np.int64), ("local_cost", np.float64), ("device", np.float64),
+    ("instability", np.float64), ("layer", np.float64), ("head", np.float64), ("k1", np.float64), ("k2", np.float64),
+    ("power_low", np.float64), ("power_high", np.float64), ("time_weight", np.float64), ("energy_weight", np.float64),
+])
+#: One server: b_m and F_m, Hz; FLOP/cycle; J/cycle of a time-shared server (else 0), kappa of a clock-scaled one (else 0).
+SERVER: Final = np.dtype([
+    ("bandwidth", np.float64), ("clock", np.float64), ("per_cycle", np.float64), ("joules", np.float64),
+    ("kappa", np.float64),
+])
 
 
 def device_clock(problem: SplitTraining) -> FloatArray:
@@ -113,16 +108,20 @@ def reduce(problem: SplitTraining) -> Reduced:
     fixed = np.zeros((1, 1))
     if problem.fixed_delay_s.any():
         fixed = server_time[:, None] * problem.fixed_delay_s
-    zeros = np.zeros(problem.servers)
-    time_shared = problem.server_joules_per_flop is not None
-    return Reduced(
-        low=cuts.low, high=cuts.high, local_cost=local_cost, device=device, instability=instability,
-        factor=np.where(np.isfinite(factor), factor, 0.0), layer=problem.layer_flops, head=problem.head_flops,
-        k1=upload_time * nats, k2=energy / problem.amplifier_efficiency * nats,
-        power_low=problem.power_min_w, power_high=problem.power_max_w, time_weight=server_time,
-        energy_weight=np.ascontiguousarray(energy), gain=problem.gain, inverse_noise=1.0 / problem.noise_psd_w_per_hz,
-        fixed=fixed, bandwidth=problem.bandwidth_max_hz, clock=problem.server_frequency_max_hz,
-        per_cycle=problem.server_flops_per_cycle,
-        joules=problem.server_joules_per_flop * problem.server_flops_per_cycle if time_shared else zeros,
-        kappa=zeros if time_shared else problem.server_kappa,
-    )
+    user = np.zeros(users, dtype=USER)
+    for name, values in {
+        "low": cuts.low, "high": cuts.high, "local_cost": local_cost, "device": device, "instability": instability,
+        "layer": problem.layer_flops, "head": problem.head_flops, "k1": upload_time * nats,
+        "k2": energy / problem.amplifier_efficiency * nats, "power_low": problem.power_min_w,
+        "power_high": problem.power_max_w, "time_weight": server_time, "energy_weight": energy,
+    }.items():
+        user[name] = values
+    server = np.zeros(problem.servers, dtype=SERVER)
+    server["bandwidth"], server["clock"] = problem.bandwidth_max_hz, problem.server_frequency_max_hz
+    server["per_cycle"] = problem.server_flops_per_cycle
+    if problem.server_joules_per_flop is not None:
+        server["joules"] = problem.server_joules_per_flop * problem.server_flops_per_cycle
+    else:
+        server["kappa"] = problem.server_kappa
+    return Reduced(user=user, server=server, factor=np.where(np.isfinite(factor), factor, 0.0), gain=problem.gain,
+                   inverse_noise=1.0 / problem.noise_psd_w_per_hz, fixed=fixed)

@@ -15,15 +15,9 @@ import numpy.typing as npt
 
 from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.formulations.split_training.options import job_cycles, job_response, link_response
 from edgealloc.formulations.split_training.reduced import Reduced, device_clock, reduce
-from edgealloc.system.responses import (
-    best_received_power,
-    radio_cost,
-    radio_response,
-    radio_slope,
-    server_cost,
-    server_response,
-)
+from edgealloc.system.responses import best_received_power, radio_slope
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
@@ -38,12 +32,18 @@ IntArray = npt.NDArray[np.int64]
 def _band_sum(data: Reduced, members: IntArray, count: int, m: int, price: float) -> float:
     total = 0.0
     for i in range(count):
-        n = members[i]
-        gain = data.gain[n, m] * data.inverse_noise
-        _, hertz, _ = radio_response(price, data.bandwidth[m], data.power_low[n] * gain, data.power_high[n] * gain,
-                                     data.k1[n], data.k2[n] / gain)
-        total += hertz
+        total += link_response(data, members[i], m, price)[1]
     return total
+
+
+@kernel
+def _marginal(data: Reduced, n: int, m: int, band: float) -> float:
+    """What one more Hz saves user n at a bandwidth and its best power there."""
+    gain = data.gain[n, m] * data.inverse_noise
+    user = data.user[n]
+    k2 = user.k2 / gain
+    received = best_received_power(band, user.power_low * gain, user.power_high * gain, user.k1, k2)
+    return -radio_slope(band, received, user.k1, k2)
 
 
 @kernel
@@ -53,26 +53,17 @@ def band_price(data: Reduced, members: IntArray, count: int, m: int, guess: floa
     The sum falls with the price with an elasticity near -1/2, so a secant on log price and log sum takes a few steps;
     bracketing keeps it safe. A single member takes the whole band at the marginal cost there.
     """
-    cap = data.bandwidth[m]
+    cap = data.server[m].bandwidth
     if count == 0:
         return 0.0
     if count == 1:
-        n = members[0]
-        gain = data.gain[n, m] * data.inverse_noise
-        k2 = data.k2[n] / gain
-        received = best_received_power(cap, data.power_low[n] * gain, data.power_high[n] * gain, data.k1[n], k2)
-        return -radio_slope(cap, received, data.k1[n], k2)
+        return _marginal(data, members[0], m, cap)
     price = guess
     if not (price > 0.0 and math.isfinite(price)):
         # the mean marginal cost at equal shares is a fair start
         price = 0.0
         for i in range(count):
-            n = members[i]
-            gain = data.gain[n, m] * data.inverse_noise
-            k2 = data.k2[n] / gain
-            b = cap / count
-            received = best_received_power(b, data.power_low[n] * gain, data.power_high[n] * gain, data.k1[n], k2)
-            price -= radio_slope(b, received, data.k1[n], k2) / count
+            price += _marginal(data, members[i], m, cap / count) / count
     low, high = -np.inf, np.inf  # log prices with sum above and below the cap
     y = math.log(price)
     target = math.log(cap)
@@ -103,32 +94,25 @@ def band_price(data: Reduced, members: IntArray, count: int, m: int, guess: floa
 @kernel
 def clock_price(data: Reduced, members: IntArray, count: int, m: int, cut: IntArray) -> float:
     """Price per Hz of clock at which the members' shares sum to F_m; 0 if they want less."""
-    cap, layers = data.clock[m], data.factor.size - 1
-    if data.kappa[m] <= 0.0:
-        # closed form: F_n = F_m sqrt(a_t W)/sum sqrt(a_t W)
-        root = 0.0
-        for i in range(count):
-            n = members[i]
-            cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-            root += math.sqrt(data.time_weight[n] * cycles)
-        return (root / cap) ** 2
+    cap = data.server[m].clock
+    wanted = 0.0
+    for i in range(count):
+        n = members[i]
+        wanted += math.sqrt(data.user[n].time_weight * job_cycles(data, n, m, cut[n]))
+    without_energy = (wanted / cap) ** 2  # closed form of a time-shared server: F_n = F_m sqrt(a_t W)/sum sqrt(a_t W)
+    if data.server[m].kappa <= 0.0:
+        return without_energy
     low, high, price = 0.0, np.inf, 0.0
     total_old, price_old = 0.0, -1.0
     for _ in range(200):
-        total, wanted = 0.0, 0.0
+        total = 0.0
         for i in range(count):
-            n = members[i]
-            cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-            _, share = server_response(price, cap, cycles, data.time_weight[n], 0.0,
-                                       data.kappa[m] * data.energy_weight[n])
-            total += share
-            wanted += math.sqrt(data.time_weight[n] * cycles)
+            total += job_response(data, members[i], m, cut[members[i]], price)[1]
         if price == 0.0 and total <= cap:
-            if count == 1 and total >= cap:
-                n = members[0]  # the clock's own limit holds it: the price is the marginal cost there
-                cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-                return max(0.0, cycles * (data.time_weight[n] / cap**2
-                                          - 2.0 * data.kappa[m] * data.energy_weight[n] * cap))
+            if count == 1 and total >= cap:  # the single user's own limit holds it: the price is the marginal cost there
+                user, cycles = data.user[members[0]], job_cycles(data, members[0], m, cut[members[0]])
+                kappa = data.server[m].kappa * user.energy_weight
+                return max(0.0, cycles * (user.time_weight / cap**2 - 2.0 * kappa * cap))
             return 0.0
         if abs(total - cap) <= 1e-14 * cap:
             break
@@ -136,14 +120,14 @@ def clock_price(data: Reduced, members: IntArray, count: int, m: int, cut: IntAr
             low = price
         else:
             high = price
-        # 1/F^2 is nearly linear in the price: secant there, from the price of a server without energy cost
+        # 1/F^2 is nearly linear in the price: secant there
         if price_old < 0.0:
-            step = (wanted / cap) ** 2
+            following = without_energy
         else:
             a, b = 1.0 / total_old**2, 1.0 / total**2
-            step = price + (1.0 / cap**2 - b) * (price - price_old) / (b - a) if b != a else 0.5 * (low + high)
+            following = price + (1.0 / cap**2 - b) * (price - price_old) / (b - a) if b != a else 0.5 * (low + high)
         total_old, price_old = total, price
-        price = step
+        price = following
         if not low < price < high:
             price = 0.5 * (low + high) if high < np.inf else 2.0 * low
         if high < np.inf and high - low <= 4e-16 * high:
@@ -153,44 +137,29 @@ def clock_price(data: Reduced, members: IntArray, count: int, m: int, cut: IntAr
 
 @kernel
 def split(
-    data: Reduced, members: IntArray, count: int, m: int, cut: IntArray, price_b: float, price_f: float,
-    band: FloatArray, power: FloatArray, share: FloatArray,
-) -> float:
-    """Write the members' bandwidth, power and clock at the prices, scaled to the limits; return their cost there.
-
-    The cost excludes device, stability and fixed terms, which the split does not change.
-    """
-    layers = data.factor.size - 1
+    data: Reduced, members: IntArray, m: int, cut: IntArray, price_b: float, price_f: float, band: FloatArray,
+    power: FloatArray, share: FloatArray,
+) -> None:
+    """Write the members' bandwidth, power and clock at the prices, scaled to the limits."""
     total_b, total_f = 0.0, 0.0
-    for i in range(count):
-        n = members[i]
-        gain = data.gain[n, m] * data.inverse_noise
-        _, band[n], _ = radio_response(price_b, data.bandwidth[m], data.power_low[n] * gain,
-                                       data.power_high[n] * gain, data.k1[n], data.k2[n] / gain)
-        cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-        _, share[n] = server_response(price_f, data.clock[m], cycles, data.time_weight[n], 0.0,
-                                      data.kappa[m] * data.energy_weight[n])
+    for n in members:
+        band[n] = link_response(data, n, m, price_b)[1]
+        share[n] = job_response(data, n, m, cut[n], price_f)[1]
         total_b += band[n]
         total_f += share[n]
-    cost = 0.0
-    scale_b = data.bandwidth[m] / total_b  # more bandwidth never hurts, so all of it is handed out
-    scale_f = min(1.0, data.clock[m] / total_f) if total_f > 0.0 else 1.0
-    if data.kappa[m] <= 0.0 and total_f > 0.0:
-        scale_f = data.clock[m] / total_f
-    for i in range(count):
-        n = members[i]
+    # more bandwidth never hurts, so all of it is handed out; the clock only where it costs nothing by itself
+    scale_b = data.server[m].bandwidth / total_b
+    scale_f = data.server[m].clock / total_f
+    if data.server[m].kappa > 0.0:
+        scale_f = min(1.0, scale_f)
+    for n in members:
+        user = data.user[n]
         gain = data.gain[n, m] * data.inverse_noise
         band[n] *= scale_b
         share[n] *= scale_f
-        received = best_received_power(band[n], data.power_low[n] * gain, data.power_high[n] * gain, data.k1[n],
-                                       data.k2[n] / gain)
-        power[n] = min(max(received / gain, data.power_low[n]), data.power_high[n])
-        cost += radio_cost(band[n], power[n] * gain, data.k1[n], data.k2[n] / gain)
-        cycles = ((layers - cut[n]) * data.layer[n] + data.head[n]) / data.per_cycle[m]
-        if cycles > 0.0:
-            cost += server_cost(share[n], cycles, data.time_weight[n], data.joules[m] * data.energy_weight[n],
-                                data.kappa[m] * data.energy_weight[n])
-    return cost
+        received = best_received_power(band[n], user.power_low * gain, user.power_high * gain, user.k1,
+                                       user.k2 / gain)
+        power[n] = min(max(received / gain, user.power_low), user.power_high)
 
 
 def members_of(server: IntArray, servers: int) -> tuple[IntArray, IntArray]:
@@ -204,7 +173,7 @@ def server_prices(
     data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Multipliers (M,), (M,) of bandwidth and clock at a fixed association and cut."""
-    servers = data.bandwidth.size
+    servers = data.server.size
     order, offsets = members_of(server, servers)
     price_b, price_f = np.zeros(servers), np.zeros(servers)
     for m in range(servers):
@@ -216,8 +185,7 @@ def server_prices(
 
 
 def optimal_allocation(
-    problem: SplitTraining, server: IntArray, local_layers: IntArray, *, data: Reduced | None = None,
-    prices: tuple[FloatArray, FloatArray] | None = None,
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, *, data: Reduced | None = None
 ) -> Allocation:
     """Optimal power, bandwidth and clocks at a fixed association and cut.
 
@@ -228,8 +196,6 @@ def optimal_allocation(
         Server -1 where fully local.
     data : Reduced, optional
         `reduce(problem)` if at hand.
-    prices : pair of (M,), optional
-        Guess of the multipliers.
 
     Returns
     -------
@@ -237,15 +203,15 @@ def optimal_allocation(
         Globally optimal for these integers, to about 1e-14 of the objective.
     """
     data = reduce(problem) if data is None else data
-    server = np.ascontiguousarray(server, dtype=np.int64)
-    cut = np.ascontiguousarray(local_layers, dtype=np.int64)
-    price_b, price_f = server_prices(data, server, cut, None if prices is None else prices[0])
+    # writable copies: kernels are compiled for one kind of array
+    server, cut = np.array(server, dtype=np.int64), np.array(local_layers, dtype=np.int64)
+    price_b, price_f = server_prices(data, server, cut)
     band, power, share = np.zeros(problem.users), np.zeros(problem.users), np.zeros(problem.users)
     order, offsets = members_of(server, problem.servers)
     for m in range(problem.servers):
         members = order[offsets[m] : offsets[m + 1]]
         if members.size:
-            split(data, members, members.size, m, cut, float(price_b[m]), float(price_f[m]), band, power, share)
+            split(data, members, m, cut, float(price_b[m]), float(price_f[m]), band, power, share)
     return Allocation(server=server, local_layers=cut, power_w=power, bandwidth_hz=band,
                       user_frequency_hz=device_clock(problem), server_frequency_hz=share)
 
@@ -261,18 +227,18 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
         differences of the optimal objective with the integers held.
     """
     data = reduce(problem)
-    price_b, price_f = server_prices(data, allocation.server, allocation.local_layers)
+    price_b, price_f = server_prices(data, np.array(allocation.server), np.array(allocation.local_layers))
     best = optimal_allocation(problem, allocation.server, allocation.local_layers, data=data)
     n = np.flatnonzero(best.server >= 0)
     m = best.server[n]
-    per_watt = np.zeros(problem.users)
+    k1, k2 = data.user["k1"][n], data.user["k2"][n]
     gain = data.gain[n, m] * data.inverse_noise
     band = best.bandwidth_hz[n]
     growth = best.power_w[n] * gain / band
     x = np.log1p(growth)
+    per_watt = np.zeros(problem.users)
     # d cost/d p, counted where the limit p_max holds the power back
-    slope = (data.k2[n] - (data.k1[n] + data.k2[n] * best.power_w[n]) * gain / (band * (1.0 + growth) * x)) / (
-        band * x)
+    slope = (k2 - (k1 + k2 * best.power_w[n]) * gain / (band * (1.0 + growth) * x)) / (band * x)
     at_limit = best.power_w[n] >= problem.power_max_w[n]
     per_watt[n] = np.where(at_limit, np.maximum(-slope, 0.0), 0.0)
     time = problem.weights.effective("delay", problem.users)
