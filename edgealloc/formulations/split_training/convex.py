@@ -122,10 +122,10 @@ class _Radio:
 
     users: IntArray
     gain: FloatArray
-    k1: FloatArray  # a_t s ln2, objective x natural rate
-    k2: FloatArray  # a_e s ln2 N0 / g, objective
-    k3: FloatArray  # a_e p_min s ln2, objective x natural rate
-    cap_hz: FloatArray  # P = p_max g / N0
+    k1: FloatArray  # a_t s ln2, objective x natural rate; k3 where time costs nothing
+    k2: FloatArray  # a_e s ln2 N0 / g, objective; 0 where time costs nothing
+    k3: FloatArray  # a_e p_min s ln2, objective x natural rate; 0 where time costs nothing
+    cap_hz: FloatArray  # P = p_max g / N0, of p_min where time costs nothing
     band_hz: float
 
 
@@ -134,10 +134,17 @@ def _radio(problem: SplitTraining, m: int, users: IntArray) -> _Radio:
     bits = problem.upload_bits[users] * np.log(2.0)
     gain = problem.gain[users, m]
     over_noise = gain / problem.noise_psd_w_per_hz
+    floor = per_joule * problem.power_min_w[users] * bits
+    # Where time costs nothing p = p_min is best, k3/R the whole cost and p_min the power limit: said so, because
+    # both sides of the maximum would otherwise meet at the optimum.
+    timeless = per_second <= 0.0
+    power = np.where(timeless, problem.power_min_w[users], problem.power_max_w[users])
     return _Radio(
-        users=users, gain=gain, k1=per_second * bits, k2=per_joule * bits / over_noise,
-        k3=per_joule * problem.power_min_w[users] * bits, cap_hz=problem.power_max_w[users] * over_noise,
-        band_hz=float(problem.bandwidth_max_hz[m]),
+        users=users, gain=gain,
+        k1=np.where(timeless, floor, per_second * bits),
+        k2=np.where(timeless, 0.0, per_joule * bits / over_noise),
+        k3=np.where(timeless, 0.0, floor),
+        cap_hz=power * over_noise, band_hz=float(problem.bandwidth_max_hz[m]),
     )
 
 
@@ -145,9 +152,9 @@ def _radio_cost(problem: SplitTraining, radio: _Radio, b: FloatArray) -> tuple[F
     """Cost and natural rate R (K,) at a bandwidth and the best power for it."""
     power = best_power_w(problem, radio.users, radio.gain, b)
     rate = rate_bits_per_s(b, power, radio.gain, problem.noise_psd_w_per_hz) * np.log(2.0)
-    per_joule = radio_weights(problem)[1][radio.users]
+    per_second, per_joule = (weight[radio.users] for weight in radio_weights(problem))
     bits = problem.upload_bits[radio.users] * np.log(2.0)
-    return (radio.k1 + per_joule * power * bits) / rate, rate
+    return (per_second + per_joule * power) * bits / rate, rate
 
 
 def _reference_bandwidth(problem: SplitTraining, radio: _Radio) -> FloatArray:
@@ -186,13 +193,14 @@ def _solve_radio(
         nu, xi = cp.Variable(bent.size), cp.Variable(bent.size)  # v = log(b / b0) or less, x / x0
         t, w = _nodes(PHI_NODES)
         exponent = x0[bent, None] * t[None, :]
-        weight = (radio.k2 / total)[bent, None] * w[None, :] * np.exp(exponent)
+        log_weight = np.log(radio.k2[bent] / total)[:, None] + np.log(w)[None, :] + exponent
         spread = cp.reshape(xi - 1.0, (bent.size, 1), order="C") @ np.ones((1, t.size))
-        terms = cp.multiply(weight, cp.exp(cp.multiply(exponent, spread)))
+        terms = cp.exp(cp.multiply(exponent, spread) + log_weight)
         constraints += [nu <= cp.log(beta[bent]), cp.exp(rho[bent] - nu) <= xi]
         constraints.append(cp.sum(terms, axis=1) <= energy[bent])
-    if radio.k3.any():
-        constraints.append(cp.multiply(radio.k3 / r0 / total, cp.exp(-rho)) <= energy)
+    floored = np.flatnonzero(radio.k3 > 0.0)
+    if floored.size:
+        constraints.append(cp.exp(np.log((radio.k3 / r0)[floored] / total) - rho[floored]) <= energy[floored])
     loud, quiet = np.flatnonzero(snr > 1.0), np.flatnonzero(snr <= 1.0)
     if loud.size:
         shift = np.log1p(snr[loud])
@@ -210,7 +218,12 @@ def _solve_radio(
         load = snr[quiet, None] * t[None, :]
         lost = cp.sum(cp.multiply(load * w[None, :], cp.inv_pos(column + load)), axis=1)
         constraints.append(rate[quiet] <= cp.multiply(radio.cap_hz[quiet] / r0[quiet], 1.0 - lost))
-    objective = cp.sum(cp.multiply(radio.k1 / r0 / total, cp.exp(-rho))) + cp.sum(energy)
+    # A coefficient in front of an exponential would leave cones far from unit size, on which Clarabel stalls:
+    # all of them are folded into the exponents.
+    timed = np.flatnonzero(radio.k1 > 0.0)
+    objective = cp.sum(energy)
+    if timed.size:
+        objective += cp.sum(cp.exp(np.log((radio.k1 / r0)[timed] / total) - rho[timed]))
     _cone_solve(objective, constraints, what, log)
     return np.asarray(beta.value * reference, dtype=np.float64)
 
