@@ -36,10 +36,9 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub-flavoured Markdown table."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    right = _numeric(rows, len(header))
-    rule = ["---:" if r else "---" for r in right]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+    rule = ["---:" if right else "---" for right in _numeric(rows, len(header))]
+    head, *body = ([cell.replace("|", "\\|") for cell in line] for line in [header, *rows])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *body])
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

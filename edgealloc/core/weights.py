@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -48,7 +47,11 @@ class Weights:
     def __post_init__(self) -> None:
         faults: list[Fault] = []
         for term in TERMS:
-            value = np.array(getattr(self, term), dtype=np.float64)
+            try:
+                value = np.array(getattr(self, term), dtype=np.float64)
+            except (TypeError, ValueError):
+                faults.append(Fault(f"weights.{term}", f"is {getattr(self, term)!r}, not a number or one per user"))
+                continue
             bad = ~np.isfinite(value) | (value < 0.0)
             if value.ndim > 1:
                 faults.append(Fault(f"weights.{term}", f"has shape {value.shape}; give a number or one per user"))
@@ -65,7 +68,7 @@ class Weights:
             for name, amount in self.reference.items():
                 if name not in TERMS:
                     faults.append(Fault(f"weights.reference.{name}", f"is no term; {nearest(name, TERMS)}"))
-                elif not (math.isfinite(amount) and amount > 0.0):
+                elif not _positive(amount):
                     faults.append(
                         Fault(f"weights.reference.{name}", f"is {amount!r}; it must be finite and > 0 {TERMS[name]}")
                     )
@@ -81,3 +84,7 @@ class Weights:
     def with_reference(self, reference: Mapping[str, float]) -> Weights:
         """The same weights, measured against `reference` where none was given."""
         return self if self.reference is not None else Weights(self.delay, self.energy, self.stability, reference)
+
+
+def _positive(amount: object) -> bool:
+    return isinstance(amount, (int, float, np.number)) and bool(np.isfinite(amount)) and bool(amount > 0.0)
