@@ -12,6 +12,8 @@ Every problem drawn is feasible: limits leave every user at least one option, an
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +24,18 @@ from hypothesis import strategies as st
 import edgealloc as ea
 
 FloatArray = npt.NDArray[np.float64]
+
+
+def count(usual: int) -> int:
+    """How many instances to draw: `usual`, or EDGEALLOC_NIGHTLY times as many."""
+    return usual * max(1, int(os.environ.get("EDGEALLOC_NIGHTLY", "0")))
+
+
+def chunks(usual: int, parts: int) -> list[range]:
+    """`count(usual)` seeds in `parts` runs, so that a failure names a short range."""
+    total = count(usual)
+    edges = [total * i // parts for i in range(parts + 1)]
+    return [range(a, b) for a, b in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -88,9 +102,7 @@ def random_spec(rng: np.random.Generator, *, users: int = 4, servers: int = 3, l
     )
 
 
-def instance(
-    seed: int, *, users: int = 4, servers: int = 3, layers: int = 6, **traits: Any
-) -> ea.SplitTraining:
+def instance(seed: int, *, users: int = 4, servers: int = 3, layers: int = 6, **traits: Any) -> ea.SplitTraining:
     """A feasible random problem of a random variant; `traits` fix parts of the variant (see `Spec`)."""
     rng = np.random.default_rng([seed, 20_240_920])
     return build(replace(random_spec(rng, users=users, servers=servers, layers=layers), **traits), rng)
@@ -118,9 +130,7 @@ def build(spec: Spec, rng: np.random.Generator) -> ea.SplitTraining:
     fields.update(_links(spec, rng, float(time.mean())))
     if spec.clock_scaled:
         # power of a whole server between a tenth and ten times that of a device
-        watts = (fields["user_kappa"] * fields["user_frequency_max_hz"] ** 3).mean() * _log_uniform(
-            rng, 0.1, 10.0, m
-        )
+        watts = (fields["user_kappa"] * fields["user_frequency_max_hz"] ** 3).mean() * _log_uniform(rng, 0.1, 10.0, m)
         fields["server_kappa"] = watts / fields["server_frequency_max_hz"] ** 3
     else:
         joules = fields["user_kappa"] * fields["user_frequency_max_hz"] ** 2 / fields["user_flops_per_cycle"]
@@ -140,20 +150,14 @@ def build(spec: Spec, rng: np.random.Generator) -> ea.SplitTraining:
         fields["gain"] = np.repeat(fields["gain"][:, :1], m, axis=1)
     if spec.same_users:
         for name, value in fields.items():
-            if (
-                isinstance(value, np.ndarray)
-                and value.shape[:1] == (n,)
-                and not name.startswith(("server", "bandw"))
-            ):
+            if isinstance(value, np.ndarray) and value.shape[:1] == (n,) and not name.startswith(("server", "bandw")):
                 fields[name] = np.repeat(value[:1], n, axis=0)
     if spec.dead_links:
         dead = rng.random((n, m)) < 0.4
         dead[np.arange(n), rng.integers(0, m, n)] = False  # one link is left to everybody
         fields["gain"] = np.where(dead, 0.0, fields["gain"])
     stability = ea.Stability("fu", lipschitz=1.0, lambda_min=0.5) if spec.fu else ea.Stability("liu-zhao")
-    fields.update(
-        stability=stability, weights=_weights(spec, rng, fields, time), count_upload_delay=upload_counts
-    )
+    fields.update(stability=stability, weights=_weights(spec, rng, fields, time), count_upload_delay=upload_counts)
     _limits(spec, rng, fields, stability)
     return ea.SplitTraining(layers=y, noise_psd_w_per_hz=4e-21, **fields)
 
@@ -239,6 +243,21 @@ def _limits(spec: Spec, rng: np.random.Generator, fields: dict[str, Any], stabil
         fields["memory_bytes_head"] = 1e9
         need = 1e8 + reach * fields["memory_bytes_per_layer"] + np.where(reach == y, 1e9, 0.0)
         fields["device_memory_bytes"] = need * rng.choice([1.0, 1.1], n)
+
+
+def choose(problem: ea.SplitTraining, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A random association and cuts within every limit, by the library's own list of cuts."""
+    server = np.empty(problem.users, dtype=np.int64)
+    cut = np.empty(problem.users, dtype=np.int64)
+    for n in range(problem.users):
+        linked = np.flatnonzero(problem.gain[n] > 0.0)
+        low, high = int(problem.cuts.low[n]), int(problem.cuts.high[n])
+        can_split = linked.size > 0 and low <= high
+        if can_split and not (problem.cuts.local[n] and rng.random() < 0.2):
+            server[n], cut[n] = rng.choice(linked), rng.integers(low, high + 1)
+        else:
+            server[n], cut[n] = -1, problem.layers
+    return server, cut
 
 
 @st.composite

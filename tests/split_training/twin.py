@@ -31,9 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
-def golden(
-    function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray, steps: int
-) -> FloatArray:
+def golden(function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray, steps: int) -> FloatArray:
     """Minimisers of unimodal functions, one per entry, by golden section (two values kept, one new per
     step)."""
     a, b = low.copy(), high.copy()
@@ -177,9 +175,7 @@ class Twin:
         k2 = self.w_e[users] / self.p.amplifier_efficiency[users] * nats / ratio
         return k1, k2, self.p.power_min_w[users] * ratio, self.p.power_max_w[users] * ratio
 
-    def band_costs(
-        self, sets: npt.NDArray[np.bool_], server: npt.NDArray[np.int64]
-    ) -> tuple[FloatArray, FloatArray]:
+    def band_costs(self, sets: npt.NDArray[np.bool_], server: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """Least radio cost (S,) of sets of users (S, N) that share the band of their server (S,), and its
         price.
 
@@ -302,14 +298,9 @@ class Twin:
         """Least objective over everything, by enumeration; inf if there is no allocation."""
         cuts = [[c for c in range(self.p.layers) if self.cut_allowed(n, c)] for n in range(self.n)]
         local = [
-            self.fixed_cost(n, self.p.layers) if self.cut_allowed(n, self.p.layers) else math.inf
-            for n in range(self.n)
+            self.fixed_cost(n, self.p.layers) if self.cut_allowed(n, self.p.layers) else math.inf for n in range(self.n)
         ]
-        groups = [
-            list(users)
-            for size in range(1, self.n + 1)
-            for users in itertools.combinations(range(self.n), size)
-        ]
+        groups = [list(users) for size in range(1, self.n + 1) for users in itertools.combinations(range(self.n), size)]
         jobs = [
             (m, users)
             for m in range(self.m)
