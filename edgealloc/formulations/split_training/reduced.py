@@ -99,9 +99,8 @@ def reduce(problem: SplitTraining) -> Reduced:
         factor = np.asarray(problem.stability.value(np.arange(layers + 1) / layers, np.ones(layers + 1)))
     cuts = problem.cuts
     local_cost = np.full(users, np.inf)
-    local_cost[cuts.local] = (
-        per_flop * (layers * problem.layer_flops + problem.head_flops) + instability * factor[layers]
-    )[cuts.local]
+    whole = per_flop * (layers * problem.layer_flops + problem.head_flops)
+    local_cost[cuts.local] = whole[cuts.local] + instability[cuts.local] * factor[layers]
     nats = problem.upload_bits * math.log(2.0)
     upload_time = (time if problem.count_upload_delay else 0.0) + energy * problem.circuit_power_w
     server_time = time + energy * problem.idle_power_w
