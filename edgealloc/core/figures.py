@@ -100,8 +100,9 @@ def style_axes(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = 
     """Title and axis labels in the shared style, on axes of any origin; `grid` is "both", "x", "y" or ""."""
     if title:
         # long titles would reach into the legend beside the axes
-        shown = textwrap.fill(title, TITLE_WIDTH)
-        ax.set_title(shown, loc="left", fontsize=STYLE["axes.titlesize"], fontweight="bold")
+        size = STYLE["axes.titlesize"] * (1.0 if len(title) <= TITLE_WIDTH else 0.85)
+        width = round(TITLE_WIDTH * STYLE["axes.titlesize"] / size)
+        ax.set_title(textwrap.fill(title, width), loc="left", fontsize=size, fontweight="bold")
     if x:
         ax.set_xlabel(x)
     if y:
