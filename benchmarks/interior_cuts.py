@@ -2,9 +2,9 @@
 
     python benchmarks/interior_cuts.py [--users 50 --servers 5 --seeds 10 --markdown table.md]
 
-"inside" is the share of users whose cut is strictly inside the range their limits leave. The last columns solve the same
-scenario without the stability term: at a given price the server's cost is concave in the layers sent, so without that
-convex term (and without deadlines) some optimum has every cut at an end of its range.
+"inside" is the share of users whose cut is strictly inside the range their limits leave. The last column solves the
+same scenario without the stability term: at a given price the server's cost is concave in the layers sent, so without
+that convex term (and without deadlines) some optimum has every cut at an end of its range.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def main() -> None:
             scenario = ea.Scenario.random(users=options.users, servers=options.servers, load=load, seed=seed)
             problem = scenario.split_training()
             table = ea.compare(problem, ["certified", *BASELINES], gap=1e-4)
-            best = table.solutions["certified"].objective
-            losses = [100.0 * (table.solutions[name].objective / best - 1.0) for name in BASELINES]
+            found = {name: float(table.solutions[name].objective or 0.0) for name in ["certified", *BASELINES]}
+            losses = [100.0 * (found[name] / found["certified"] - 1.0) for name in BASELINES]
             weights = problem.weights
             without = problem.replace(
                 weights=ea.Weights(weights.delay, weights.energy, 0.0, reference=weights.reference))

@@ -1,15 +1,16 @@
-"""The exact resource solve against CVXPY with Clarabel on the same numbers, in one run: ratio of times and of objectives.
+"""The exact resource solve against CVXPY with Clarabel on the same numbers, in one run: times and objectives.
 
     python benchmarks/resources.py [--sizes 10,50,100,200] [--markdown table.md]
 
-Association and cut are held: best gain, middle cut. CVXPY's time includes building its model, as a user of it pays for that
-too; both objectives are those of `evaluate`. Growth with size is shown for the exact solve alone.
+Association and cut are held: best gain, middle cut. CVXPY's time includes building its model, as a user of it pays for
+that too; both objectives are those of `evaluate`. Growth with size is shown for the exact solve alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,13 @@ def main() -> None:
         servers = max(1, size // 50)
         problem = ea.Scenario.random(users=size, servers=min(servers, 50), seed=0).split_training()
         ours = held(problem)
-        exact = milliseconds(lambda p=problem: held(p), 5)  # type: ignore[misc]
+        exact = milliseconds(partial(held, problem), 5)
         row = [str(size), str(problem.servers), f"{exact:.2f}"]
         if str(size) in options.sizes.split(","):
             started = time.perf_counter()
             theirs = problem.solve("convex", warm_start=ours).require()
             peer = (time.perf_counter() - started) * 1e3
-            difference = theirs.objective / problem.evaluate(ours).objective - 1.0
+            difference = float(theirs.objective or 0.0) / problem.evaluate(ours).objective - 1.0
             row += [f"{peer:.0f}", f"{peer / exact:.0f}", f"{difference:.1e}"]
         else:
             row += ["", "", ""]

@@ -1,8 +1,8 @@
 """The only place that knows numba: one typed decorator for compiled kernels, and where their machine code is kept.
 
-Kernels are pure functions of arrays and floats. They release the interpreter lock, so that orchestration can run them in
-a thread pool over fixed chunks: results then do not depend on the number of threads, and no thread pool of numba's
-own (whose default is not safe to enter from several threads) is started.
+Kernels are pure functions of arrays and floats. They release the interpreter lock, so that orchestration can run them
+in a thread pool: results then do not depend on the number of threads, and no thread pool of numba's own (whose default
+is not safe to enter from several threads) is started.
 
 numba's on-disk cache does not notice an edit in a kernel of another file that is inlined, so the cache folder is
 keyed by a hash of the sources of all kernels; and a folder that cannot be written must not be an error at import.
@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar, cast
 
 import numba
 
-__all__ = ["cache_folder", "kernel"]
+__all__ = ["anything_cached", "cache_folder", "kernel"]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,12 @@ def cache_folder() -> Path | None:
         log.info("kernels are compiled anew in every process: no cache folder (%s)", error)
         return None
     return folder
+
+
+def anything_cached() -> bool:
+    """Whether kernels of this version have been compiled on this machine before."""
+    folder = cache_folder()
+    return folder is not None and any(folder.rglob("*.nbi"))
 
 
 def kernel(function: F) -> F:

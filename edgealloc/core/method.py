@@ -120,7 +120,7 @@ def register_method(kind: str, method: Method) -> None:
         raise DataError(f"register_method: '{kind}' is no kind of problem; {nearest(kind, KINDS)}")
     if method.name in {one.name for one in problem_class(kind).METHODS}:
         raise DataError(f"register_method: '{method.name}' is a built-in method of {kind}; choose another name")
-    if not method.name or not (callable(method.run) or (isinstance(method.run, str) and ":" in method.run)):
+    if not method.name or not (":" in method.run if isinstance(method.run, str) else callable(method.run)):
         raise DataError("register_method: a method needs a name and a `run` (a function or 'module:function')")
     _REGISTERED.setdefault(kind, {})[method.name] = method
 

@@ -171,6 +171,7 @@ class Problem(ABC, Generic[A, C]):
 
     def _wrap(self, method: Method, run: Run, outcome: Outcome) -> Solution[A, C]:
         """Re-check an outcome by `violations` and `evaluate`, and make a Solution of it."""
+        seconds = run.seconds  # before the checks below, which are no part of the method
         attempts = list(outcome.attempts)
         allocation: A | None = outcome.allocation
         costs: C | None = None
@@ -217,7 +218,7 @@ class Problem(ABC, Generic[A, C]):
             violations=violations,
             diagnosis=outcome.diagnosis,
             attempts=tuple(attempts),
-            seconds=run.seconds,
+            seconds=seconds,
             seed=run.seed,
         )
 

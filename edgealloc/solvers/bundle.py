@@ -124,19 +124,19 @@ class Bundle:
         centre = self.best / scale
         floor = max(1e-3 * float(centre.mean()), 1e-12)
         metric = self.tightness * 0.5 / np.maximum(centre, floor)
-        quadratic = sparse.diags(np.concatenate([metric, np.zeros(g)])).tocsc()
+        quadratic = sparse.csc_matrix(sparse.diags(np.concatenate([metric, np.zeros(g)])))
         linear = np.concatenate([1.0 - metric * centre, -np.ones(g)])
         picks = sparse.csc_matrix((np.ones(count), (np.arange(count), self._group)), shape=(count, g))
-        rows = sparse.vstack([
+        rows = sparse.csc_matrix(sparse.vstack([
             sparse.hstack([sparse.csc_matrix(-self._slope), picks]),
             sparse.hstack([-sparse.eye(k), sparse.csc_matrix((k, g))]),
-        ]).tocsc()
+        ]))
         limits = np.concatenate([self._intercept / scale, np.zeros(k)])
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-11
         solver = clarabel.DefaultSolver(
-            sparse.triu(quadratic).tocsc(), linear, rows, limits, [clarabel.NonnegativeConeT(count + k)], settings
+            quadratic, linear, rows, limits, [clarabel.NonnegativeConeT(count + k)], settings
         )
         result = solver.solve()
         self.masters += 1

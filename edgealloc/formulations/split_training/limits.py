@@ -54,7 +54,7 @@ def highest_cut(problem: SplitTraining) -> npt.NDArray[np.int64]:
         result: npt.NDArray[np.int64] = problem.max_local_layers
         return result
     top = problem.layers if problem.stability.finite_when_local else problem.layers - 1
-    return np.maximum(np.full(problem.users, top, dtype=np.int64), problem.min_local_layers)
+    return np.maximum(np.int64(top), np.asarray(problem.min_local_layers, dtype=np.int64))
 
 
 def memory_need(problem: SplitTraining, local_layers: Any) -> npt.NDArray[np.float64]:
@@ -75,7 +75,7 @@ def _cut_fits(problem: SplitTraining, cut: int) -> npt.NDArray[np.bool_]:
         fits &= instability <= problem.stability_limit
     if problem.device_memory_bytes is not None:
         fits &= memory_need(problem, cut) <= problem.device_memory_bytes
-    return np.asarray(fits)
+    return np.asarray(fits, dtype=np.bool_)
 
 
 def allowed_cuts(problem: SplitTraining) -> AllowedCuts:

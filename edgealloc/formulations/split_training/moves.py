@@ -37,9 +37,9 @@ class State(NamedTuple):
 
     server: IntArray
     cut: IntArray
-    members: IntArray  # (M, N): the first count[m] entries of row m
+    members: IntArray  # (M, N): the first load[m] entries of row m
     place: IntArray  # (N,): index of a user in its server's row
-    count: IntArray
+    load: IntArray  # (M,): how many members each server has
     site: npt.NDArray[Any]  # (M,) of SITE
     scratch: IntArray  # (N,)
     scratch_cut: IntArray  # (N,)
@@ -77,21 +77,21 @@ def clock_cost(data: Reduced, members: IntArray, count: int, m: int, cut: IntArr
 @kernel
 def fill_state(data: Reduced, state: State) -> None:
     """Members, costs and prices of every server from `server` and `cut`."""
-    state.count[:] = 0
+    state.load[:] = 0
     for n in range(state.server.size):
         m = state.server[n]
         if m >= 0:
-            state.place[n] = state.count[m]
-            state.members[m, state.count[m]] = n
-            state.count[m] += 1
-    for m in range(state.count.size):
+            state.place[n] = state.load[m]
+            state.members[m, state.load[m]] = n
+            state.load[m] += 1
+    for m in range(state.load.size):
         _refresh(data, state, m)
 
 
 @kernel
 def _refresh(data: Reduced, state: State, m: int) -> None:
-    state.site[m].band, state.site[m].band_price = band_cost(data, state.members[m], state.count[m], m, state.site[m].band_price)
-    state.site[m].clock, state.site[m].clock_price = clock_cost(data, state.members[m], state.count[m], m, state.cut)
+    state.site[m].band, state.site[m].band_price = band_cost(data, state.members[m], state.load[m], m, state.site[m].band_price)
+    state.site[m].clock, state.site[m].clock_price = clock_cost(data, state.members[m], state.load[m], m, state.cut)
 
 
 @kernel
@@ -100,7 +100,7 @@ def total_cost(data: Reduced, state: State) -> float:
     total = 0.0
     for n in range(state.server.size):
         total += own_cost(data, n, state.server[n], state.cut[n])
-    for m in range(state.count.size):
+    for m in range(state.load.size):
         total += state.site[m].band + state.site[m].clock
     return total
 
@@ -110,22 +110,22 @@ def _put(state: State, n: int, m: int) -> None:
     """Take n off its server, if any, and put it on m (-1: none)."""
     old = state.server[n]
     if old >= 0:
-        state.count[old] -= 1
-        last = state.members[old, state.count[old]]
+        state.load[old] -= 1
+        last = state.members[old, state.load[old]]
         state.members[old, state.place[n]] = last
         state.place[last] = state.place[n]
     state.server[n] = m
     if m >= 0:
-        state.place[n] = state.count[m]
-        state.members[m, state.count[m]] = n
-        state.count[m] += 1
+        state.place[n] = state.load[m]
+        state.members[m, state.load[m]] = n
+        state.load[m] += 1
 
 
 @kernel
 def _set_after(state: State, m: int, out: int, new: int) -> int:
     """Members of m in `scratch` without `out` and with `new` (-1: nobody); returns how many."""
     size = 0
-    for i in range(state.count[m]):
+    for i in range(state.load[m]):
         if state.members[m, i] != out:
             state.scratch[size] = state.members[m, i]
             size += 1
@@ -231,7 +231,7 @@ def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
         change = data.user[n].local_cost - saved
         if change < best:
             best, to, to_cut = change, -1, data.factor.size - 1
-    for m in range(state.count.size):
+    for m in range(state.load.size):
         priced, guess = _priced_best(data, state, n, m)
         if priced >= now - least:
             continue
@@ -288,7 +288,7 @@ def swap_pass(data: Reduced, state: State, change: FloatArray, guess: IntArray, 
             if here < 0 or to == here or change[n, to] == np.inf:
                 continue
             i = 0
-            while i < state.count[to]:
+            while i < state.load[to]:
                 other = state.members[to, i]
                 i += 1
                 # each pair once: from the side whose own move is the better one
@@ -322,7 +322,7 @@ def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     state = State(
         server=np.array(server, dtype=np.int64), cut=np.array(cut, dtype=np.int64),
         members=np.zeros((servers, largest), dtype=np.int64), place=np.zeros(users, dtype=np.int64),
-        count=np.zeros(servers, dtype=np.int64), site=np.zeros(servers, dtype=SITE), scratch=np.zeros(users + 1, dtype=np.int64),
+        load=np.zeros(servers, dtype=np.int64), site=np.zeros(servers, dtype=SITE), scratch=np.zeros(users + 1, dtype=np.int64),
         scratch_cut=np.zeros(users, dtype=np.int64), root=np.zeros(data.factor.size),
     )
     fill_state(data, state)

@@ -234,7 +234,8 @@ class SplitTraining(Problem[Allocation, Costs]):
         """
         if not isinstance(allocation, Allocation):
             raise DataError(f"an edgealloc.Allocation is needed, not a {type(allocation).__name__}")
-        faults, fields = [], {}
+        faults: list[Fault] = []
+        fields: dict[str, Any] = {}
         for field in dataclasses.fields(Allocation):
             kind = np.int64 if field.name in ("server", "local_layers") else np.float64
             raw = np.asarray(getattr(allocation, field.name))
@@ -283,13 +284,18 @@ class SplitTraining(Problem[Allocation, Costs]):
         energy = "time-shared" if self.server_joules_per_flop is not None else "clock-scaled"
         upload = "" if self.count_upload_delay else ", upload delay not counted"
         name = f" '{self.source}'" if self.source else ""
-        return (f"split training{name}: {self.users} users, {self.servers} servers, {self.layers} layers, "
+        return (f"split training{name}: {_count(self.users, 'user')}, {_count(self.servers, 'server')}, "
+                f"{_count(self.layers, 'layer')}, "
                 f"{energy} servers, {self.stability.model} stability{upload}")
 
     def plot_solution(self, solution: Solution[Allocation, Costs], what: str, ax: Any) -> Any:
         from edgealloc.formulations.split_training.plots import plot
 
         return plot(self, solution, what, ax)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _ratio(work: FloatArray, speed: FloatArray) -> FloatArray:
