@@ -231,7 +231,7 @@ def close_gap(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) ->
     if result.complete:
         state.bound = max(state.bound, result.bound)
     state.objective = pricing.objective
-    run.report("closing", result.leaves, state.objective, state.bound)
+    run.report("closing", result.steps, state.objective, state.bound)
 
 
 def _outcome(

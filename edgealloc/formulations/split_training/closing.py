@@ -7,7 +7,9 @@ depth-first search over the few options of small reduced cost meets all of them,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +25,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 #: Users beyond this are left to branch and bound: the tree would not end.
-MOST_USERS = 400
-MOST_LEAVES = 200_000
+MOST_USERS: Final = 400
+MOST_STEPS: Final = 400_000
+#: Nodes between two looks at the clock.
+_STEPS: Final = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class Closing:
     cut: IntArray
     complete: bool
     bound: float
-    leaves: int
+    steps: int
 
 
 @kernel
@@ -60,20 +64,31 @@ def _options(
 
 
 @kernel
+def _room(best: float, bound: float) -> float:
+    """Largest sum of reduced costs of an assignment that may be better than `best`, on the safe side of rounding."""
+    return (best - bound) * (1.0 + 1e-9) + 1e-12 * abs(best)
+
+
+@kernel
 def _descend(
-    data: Reduced, order: IntArray, first: IntArray, extra: FloatArray, server: IntArray, cut: IntArray, budget: float,
-    best: float, best_server: IntArray, best_cut: IntArray, pick: IntArray, leaves: int, most: int,
-) -> tuple[float, int, bool]:
-    """Depth-first over `order`; resumes from `pick` and stops after `most` leaves. (best cost, leaves, ended)."""
+    data: Reduced, order: IntArray, first: IntArray, extra: FloatArray, server: IntArray, cut: IntArray, bound: float,
+    best: float, best_server: IntArray, best_cut: IntArray, pick: IntArray, spent: FloatArray, depth: int, steps: int,
+) -> tuple[float, int]:
+    """Depth-first over `order`, at most `steps` nodes from where `pick`, `spent` and `depth` stand: (best cost, depth).
+
+    A depth of -1 says that the search has ended.
+    """
     users, servers = order.size, data.server.size
     members = np.empty(users, dtype=np.int64)
     at_server, at_cut = np.empty(users, dtype=np.int64), np.empty(users, dtype=np.int64)
-    spent = np.zeros(users + 1)
     guess = np.zeros(servers)
-    depth = 0
-    pick[0] = 0
-    done = 0
-    while depth >= 0:
+    budget = _room(best, bound)
+    for place in range(depth):
+        option = first[order[place]] + pick[place]
+        at_server[order[place]], at_cut[order[place]] = server[option], cut[option]
+    for _ in range(steps):
+        if depth < 0:
+            break
         n = order[depth]
         option = first[n] + pick[depth]
         if option >= first[n + 1] or spent[depth] + extra[option] > budget:
@@ -96,24 +111,21 @@ def _descend(
                 if at_server[j] == m:
                     members[size] = j
                     size += 1
-            if size and cost < best:
+            if size > 0 and cost < best:
                 clock, _ = clock_cost(data, members, size, m, at_cut)
                 radio, guess[m] = band_cost(data, members, size, m, guess[m])
                 cost += radio + clock
         if cost < best:
-            best = cost
+            best, budget = cost, _room(cost, bound)
             best_server[:] = at_server
             best_cut[:] = at_cut
-        done += 1
-        if done >= most:
-            return best, leaves + done, False
         pick[depth] += 1
-    return best, leaves + done, True
+    return best, depth
 
 
 def close(
     data: Reduced, price_b: FloatArray, price_f: FloatArray, bound: float, cost: float, server: IntArray,
-    cut: IntArray, *, out_of_time: object, most_leaves: int = MOST_LEAVES,
+    cut: IntArray, *, out_of_time: Callable[[], bool], most_steps: int = MOST_STEPS,
 ) -> Closing:
     """Enumerate the assignments whose reduced costs fit between `bound` and `cost`.
 
@@ -133,8 +145,7 @@ def close(
     unfinished = Closing(cost, server, cut, False, bound, 0)
     if users > MOST_USERS:
         return unfinished
-    # the guard in `bound` keeps this budget on the safe side of rounding
-    budget = (cost - bound) * (1.0 + 1e-9) + 1e-12 * abs(cost)
+    budget = _room(cost, bound)
     width = servers * data.factor.size + 1
     value, option_server, option_cut = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
     kept: list[tuple[FloatArray, IntArray, IntArray]] = []
@@ -155,11 +166,14 @@ def close(
     # users with a clear second choice last: the search backtracks over cheap alternatives early
     second = np.array([entry[0][1] if entry[0].size > 1 else np.inf for entry in kept])
     order = np.argsort(-second, kind="stable").astype(np.int64)
-    best_server, best_cut = server.copy(), cut.copy()
-    pick = np.zeros(users, dtype=np.int64)
-    if callable(out_of_time) and out_of_time():
-        return unfinished
-    best, leaves, ended = _descend(data, order, first, extra, all_server, all_cut, budget, cost, best_server, best_cut,
-                                   pick, 0, most_leaves)
-    proven = min(best, cost) - 1e-12 * abs(cost)
-    return Closing(best, best_server, best_cut, bool(ended), proven if ended else bound, int(leaves))
+    best_server, best_cut, best = server.copy(), cut.copy(), cost
+    pick, spent, depth = np.zeros(users, dtype=np.int64), np.zeros(users + 1), 0
+    for block in range(most_steps // _STEPS):
+        best, depth = _descend(data, order, first, extra, all_server, all_cut, bound, best, best_server, best_cut, pick,
+                               spent, depth, _STEPS)
+        if depth < 0:
+            # costs are exact to about 1e-14; the guard keeps the bound on the safe side of that
+            return Closing(best, best_server, best_cut, True, best - 1e-12 * abs(best), (block + 1) * _STEPS)
+        if out_of_time():
+            break
+    return Closing(best, best_server, best_cut, False, bound, (block + 1) * _STEPS)

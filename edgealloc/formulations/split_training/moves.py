@@ -9,6 +9,7 @@ filter costs one pass of the oracle; what passes it is evaluated exactly, by sol
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -329,7 +330,7 @@ def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     return state
 
 
-def search(data: Reduced, state: State, *, least: float, out_of_time: object, swaps_up_to: int = 3000) -> float:
+def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[], bool], swaps_up_to: int = 3000) -> float:
     """Single moves until none helps, then swaps, and over again; returns the final objective.
 
     Parameters
@@ -343,13 +344,12 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: object, sw
     """
     users = state.server.size
     block = max(1, min(users, 200_000 // users + 1)) if users <= 3000 else 64
-    stop = out_of_time if callable(out_of_time) else (lambda: False)
     change = guess = None
     for _ in range(100):
         saved = 0.0
         for start in range(0, users, block):
             saved += sweep(data, state, start, min(start + block, users), least)
-            if stop():
+            if out_of_time():
                 return float(total_cost(data, state))
         if saved <= 0.0:
             if users > swaps_up_to:
@@ -357,7 +357,7 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: object, sw
             if change is None or guess is None:
                 change = np.empty(data.gain.shape)
                 guess = np.zeros(data.gain.shape, dtype=np.int64)
-            if swap_pass(data, state, change, guess, least) <= 0.0 or stop():
+            if swap_pass(data, state, change, guess, least) <= 0.0 or out_of_time():
                 break
     return float(total_cost(data, state))
 
