@@ -91,9 +91,7 @@ def test_empty_server_list(tmp_path: Path) -> None:
         (np.full((2, 2), 1e-9), r"shape \(2, 2\); it must be \(users, servers\) = \(3, 2\)"),
     ],
 )
-def test_gains_exit_2(
-    tmp_path: Path, gain: np.ndarray[tuple[int, int], np.dtype[np.float64]], said: str
-) -> None:
+def test_gains_exit_2(tmp_path: Path, gain: np.ndarray[tuple[int, int], np.dtype[np.float64]], said: str) -> None:
     np.save(tmp_path / "g.npy", gain)
     file = tmp_path / "s.toml"
     file.write_text(edited('path_loss = "umi"', 'gain_file = "g.npy"'), encoding="utf-8")

@@ -242,8 +242,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_the_command_line_starts_light() -> None:
     """Help and version load no solver, no frame, no picture library, not even the schema of scenarios."""
     code = "import sys, edgealloc.cli; print(*(m for m in sys.modules if '.' not in m))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     heavy = {"cvxpy", "pulp", "pandas", "matplotlib", "numba", "networkx", "scipy", "pydantic", "numpy"}
     assert not heavy & set(done.stdout.split())

@@ -26,7 +26,8 @@ IntArray = npt.NDArray[np.int64]
 
 #: Users beyond this are left to branch and bound: the tree would not end.
 MOST_USERS: Final = 400
-MOST_STEPS: Final = 400_000
+#: Leaves times users: about two seconds of exact evaluations. A larger tree is not begun.
+MOST_WORK: Final = 1_000_000
 #: Nodes between two looks at the clock.
 _STEPS: Final = 2_000
 
@@ -123,9 +124,37 @@ def _descend(
     return best, depth
 
 
+@kernel
+def _count_leaves(
+    order: IntArray, first: IntArray, extra: FloatArray, budget: float, pick: IntArray, spent: FloatArray, most: int
+) -> int:
+    """Leaves of the tree, or more than `most` (of leaves, or a hundred times as many nodes)."""
+    leaves, depth, users = 0, 0, order.size
+    for _ in range(100 * most):
+        if depth < 0:
+            return leaves
+        n = order[depth]
+        option = first[n] + pick[depth]
+        if option >= first[n + 1] or spent[depth] + extra[option] > budget:
+            depth -= 1
+            if depth >= 0:
+                pick[depth] += 1
+            continue
+        if depth + 1 == users:
+            leaves += 1
+            if leaves > most:
+                return leaves
+            pick[depth] += 1
+            continue
+        spent[depth + 1] = spent[depth] + extra[option]
+        depth += 1
+        pick[depth] = 0
+    return most + 1
+
+
 def close(
     data: Reduced, price_b: FloatArray, price_f: FloatArray, bound: float, cost: float, server: IntArray,
-    cut: IntArray, *, out_of_time: Callable[[], bool], most_steps: int = MOST_STEPS,
+    cut: IntArray, *, out_of_time: Callable[[], bool], most_work: int = MOST_WORK,
 ) -> Closing:
     """Enumerate the assignments whose reduced costs fit between `bound` and `cost`.
 
@@ -156,9 +185,6 @@ def close(
         keep = keep[np.argsort(rise[keep], kind="stable")]
         kept.append((rise[keep], option_server[keep], option_cut[keep]))
     sizes = np.array([entry[0].size for entry in kept])
-    # combinations of pairs alone: a tree that cannot end is not begun
-    if np.log(sizes.astype(np.float64)).sum() > 200.0:
-        return unfinished
     first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     extra = np.concatenate([entry[0] for entry in kept])
     all_server = np.concatenate([entry[1] for entry in kept])
@@ -168,12 +194,14 @@ def close(
     order = np.argsort(-second, kind="stable").astype(np.int64)
     best_server, best_cut, best = server.copy(), cut.copy(), cost
     pick, spent, depth = np.zeros(users, dtype=np.int64), np.zeros(users + 1), 0
-    for block in range(most_steps // _STEPS):
+    most = most_work // users
+    if _count_leaves(order, first, extra, budget, pick, spent, most) > most:
+        return unfinished
+    pick[:], steps = 0, 0
+    while depth >= 0 and not out_of_time():
         best, depth = _descend(data, order, first, extra, all_server, all_cut, bound, best, best_server, best_cut, pick,
                                spent, depth, _STEPS)
-        if depth < 0:
-            # costs are exact to about 1e-14; the guard keeps the bound on the safe side of that
-            return Closing(best, best_server, best_cut, True, best - 1e-12 * abs(best), (block + 1) * _STEPS)
-        if out_of_time():
-            break
-    return Closing(best, best_server, best_cut, False, bound, (block + 1) * _STEPS)
+        steps += _STEPS
+    # costs are exact to about 1e-14; the guard keeps the bound on the safe side of that
+    proven = best - 1e-12 * abs(best) if depth < 0 else bound
+    return Closing(best, best_server, best_cut, depth < 0, proven, steps)
