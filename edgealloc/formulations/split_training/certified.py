@@ -204,8 +204,8 @@ def _search(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> N
     """Local search from the best recovered assignments."""
     for start, (cost, server, cut) in enumerate(list(pricing.best)):
         moved = make_state(data, server, cut)
-        # a saving below a hundredth of the asked gap, spread over the users, is not worth its evaluation
-        least = max(1e-13 * abs(cost), 1e-2 * run.gap * abs(cost) / data.user.size if data.user.size > 3000 else 0.0)
+        # a move that saves less than a thousandth of what is open is not worth its evaluation
+        least = max(1e-13 * abs(cost), 1e-3 * (cost - state.bound))
         found = search(data, moved, least=least, out_of_time=lambda: run.seconds_left <= 0.0)
         if found < cost:
             pricing.keep(found, moved.server, moved.cut)

@@ -269,11 +269,8 @@ def sweep(data: Reduced, state: State, start: int, stop: int, least: float) -> f
 
 
 @kernel
-def swap_pass(data: Reduced, state: State, change: FloatArray, guess: IntArray, least: float) -> float:
-    """One pass over pairs on different servers whose priced costs together fall; returns what was saved.
-
-    `change` (N, M) and `guess` (N, M) are scratch: priced change and cut of every user on every server.
-    """
+def priced_changes(data: Reduced, state: State, change: FloatArray, guess: IntArray) -> None:
+    """(N, M): by how much every user's priced cost would change on every server, and its best cut there."""
     users, servers = change.shape
     for n in range(users):
         fill_roots(data, n, state.root)
@@ -282,8 +279,16 @@ def swap_pass(data: Reduced, state: State, change: FloatArray, guess: IntArray, 
             priced, cut = _priced_best(data, state, n, m)
             change[n, m] = priced - now
             guess[n, m] = cut
+
+
+@kernel
+def swap_pass(
+    data: Reduced, state: State, change: FloatArray, guess: IntArray, start: int, stop: int, least: float
+) -> float:
+    """Try pairs (n, other) on different servers, n in start..stop-1, whose priced costs together fall; the saving."""
+    servers = change.shape[1]
     saved = 0.0
-    for n in range(users):
+    for n in range(start, stop):
         for to in range(servers):
             here = state.server[n]
             if here < 0 or to == here or change[n, to] == np.inf:
@@ -330,7 +335,7 @@ def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     return state
 
 
-def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[], bool], swaps_up_to: int = 3000) -> float:
+def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[], bool], swaps_up_to: int = 5000) -> float:
     """Single moves until none helps, then swaps, and over again; returns the final objective.
 
     Parameters
@@ -343,7 +348,7 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
         Largest N for which pairs are tried.
     """
     users = state.server.size
-    block = max(1, min(users, 200_000 // users + 1)) if users <= 3000 else 64
+    block = max(1, min(64, 20_000 // users))  # a look at the clock every few milliseconds
     change = guess = None
     for _ in range(100):
         saved = 0.0
@@ -357,7 +362,12 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
             if change is None or guess is None:
                 change = np.empty(data.gain.shape)
                 guess = np.zeros(data.gain.shape, dtype=np.int64)
-            if swap_pass(data, state, change, guess, least) <= 0.0 or out_of_time():
+            priced_changes(data, state, change, guess)
+            for start in range(users):
+                saved += swap_pass(data, state, change, guess, start, start + 1, least)
+                if out_of_time():
+                    return float(total_cost(data, state))
+            if saved <= 0.0:
                 break
     return float(total_cost(data, state))
 
