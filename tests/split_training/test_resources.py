@@ -78,11 +78,11 @@ def test_kkt_of_clocks(seeds: range) -> None:
             kappa = 0.0 if problem.server_kappa is None else float(problem.server_kappa[m])
             marginal = waiting - 2.0 * twin.w_e[n] * kappa * f * cycles
             assert marginal == pytest.approx(price[m], rel=1e-6, abs=1e-8 * waiting), (seed, n)
-        f = a.user_frequency_hz
-        slope = -twin.w_t / f**2 + 2.0 * twin.w_e * problem.user_kappa * f
-        scale = twin.w_t / f**2
-        assert np.all((slope >= -1e-9 * scale) | (f >= problem.user_frequency_max_hz)), seed
-        assert np.all((slope <= 1e-9 * scale) | (f <= problem.user_frequency_min_hz)), seed
+        own = a.user_frequency_hz
+        slope = -twin.w_t / own**2 + 2.0 * twin.w_e * problem.user_kappa * own
+        scale = twin.w_t / own**2
+        assert np.all((slope >= -1e-9 * scale) | (own >= problem.user_frequency_max_hz)), seed
+        assert np.all((slope <= 1e-9 * scale) | (own <= problem.user_frequency_min_hz)), seed
 
 
 def slope_of_optimum(

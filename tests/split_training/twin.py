@@ -175,13 +175,11 @@ class Twin:
         k2 = self.w_e[users] / self.p.amplifier_efficiency[users] * nats / ratio
         return k1, k2, self.p.power_min_w[users] * ratio, self.p.power_max_w[users] * ratio
 
-    def band_costs(self, sets: npt.NDArray[np.bool_], server: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Least radio cost (S,) of sets of users (S, N) that share the band of their server (S,), and its
-        price.
-
-        The value is the best of the dual, which strong duality makes the optimum (the cost is convex in
-        log b and log p, and so is the sum of b).
-        """
+    def band_dual(
+        self, sets: npt.NDArray[np.bool_], server: npt.NDArray[np.int64]
+    ) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
+        """For sets of users (S, N), each on the band of its server (S,): the dual function of the price,
+        sum of min over (b, p) of radio cost + price b, minus price b_m; and a price surely too high (S,)."""
         n = np.broadcast_to(np.arange(self.n, dtype=float), sets.shape)
         m = np.broadcast_to(server.astype(float)[:, None], sets.shape)
         k1, k2, low, high = self._radio_terms(n, m)
@@ -203,8 +201,7 @@ class Twin:
             b = np.minimum(np.maximum(b, low / growth), np.minimum(band, high / growth))
             return np.asarray(k1 / (b * x) + k2 * growth / x + price[:, None] * b)
 
-        def dual(log_price: FloatArray) -> FloatArray:
-            price = np.exp(log_price)
+        def dual(price: FloatArray) -> FloatArray:
             best = priced(golden(lambda s: priced(s, price), start, stop, 40), price)
             for corner in (start, np.log(high / band)):  # kinks, which golden section only comes near to
                 best = np.minimum(best, priced(corner, price))
@@ -213,9 +210,18 @@ class Twin:
         count = np.maximum(sets.sum(axis=1), 1)
         share = (cap / count)[:, None]
         equal = (k1 + k2 * high) / (share * np.log1p(high / share))
-        top = np.log(np.maximum(np.where(sets, equal, 0.0).max(axis=1), 1e-300) * count / cap) + 1.0
-        found = golden(lambda y: -dual(y), top - 40.0, top, 38)
-        return dual(found), np.exp(found)
+        return dual, 3.0 * np.maximum(np.where(sets, equal, 0.0).max(axis=1), 1e-300) * count / cap
+
+    def band_costs(self, sets: npt.NDArray[np.bool_], server: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Least radio cost (S,) of sets of users (S, N) that share the band of their server, and its price.
+
+        The value is the best of the dual, which strong duality makes the optimum (the cost is convex in
+        log b and log p, and so is the sum of b).
+        """
+        dual, high = self.band_dual(sets, server)
+        top = np.log(high)
+        price = np.exp(golden(lambda y: -dual(np.exp(y)), top - 40.0, top, 38))
+        return dual(price), price
 
     def power_cost(self, n: int, m: int, b: float) -> float:
         """Least radio cost of one upload at a given bandwidth, by golden section over the power."""
@@ -293,6 +299,37 @@ class Twin:
     def delay_cost(self, n: int, m: int) -> float:
         """Fixed delay of a link, idling included."""
         return float((self.w_t[n] + self.w_e[n] * self.p.idle_power_w[n]) * self.p.fixed_delay_s[n, m])
+
+    def dual(self, price_b: FloatArray, price_f: FloatArray) -> float:
+        """The Lagrangian bound at prices (M,) per hertz: every user takes its cheapest option alone."""
+        data = self.p
+        total = -float(price_b @ data.bandwidth_max_hz + price_f @ data.server_frequency_max_hz)
+        for n in range(self.n):
+            values = [self.fixed_cost(n, data.layers)] if self.cut_allowed(n, data.layers) else []
+            cuts = np.array([c for c in range(data.layers) if self.cut_allowed(n, c)])
+            for m in map(int, np.flatnonzero(data.gain[n] > 0.0)):
+                if not cuts.size:
+                    continue
+                band, _ = self.band_dual(np.arange(self.n)[None, :] == n, np.array([m]))
+                radio = float(band(price_b[m : m + 1])[0] + price_b[m] * data.bandwidth_max_hz[m])
+                work = (data.layers - cuts) * data.layer_flops[n] + data.head_flops[n]
+                cycles = work / data.server_flops_per_cycle[m]
+                waiting = self.w_t[n] + self.w_e[n] * data.idle_power_w[n]
+                kappa = 0.0 if self.time_shared else self.w_e[n] * data.server_kappa[m]
+                joules = self.w_e[n] * data.server_joules_per_flop[m] if self.time_shared else 0.0
+
+                def clock(
+                    log_f: FloatArray, c: FloatArray = cycles, a: float = waiting, k: float = kappa, m: int = m
+                ) -> FloatArray:
+                    f = np.exp(log_f)
+                    return np.asarray(np.where(c > 0.0, c * (a / f + k * f**2) + price_f[m] * f, 0.0))
+
+                top = np.full(cuts.size, math.log(data.server_frequency_max_hz[m]))
+                served = np.minimum(clock(golden(clock, top - 40.0, top, 60)), clock(top)) + joules * work
+                own = np.array([self.fixed_cost(n, int(c)) for c in cuts])
+                values.append(float((own + served).min()) + radio + self.delay_cost(n, m))
+            total += min(values)
+        return total
 
     def optimum(self) -> float:
         """Least objective over everything, by enumeration; inf if there is no allocation."""
