@@ -45,6 +45,7 @@ IntArray = npt.NDArray[np.int64]
 OWN_CUTS: Final = 64
 GROUPS: Final = 10
 START_ROUNDS: Final = 4
+ROUNDS: Final = 4
 #: Local search starts from this many of the best recovered assignments.
 SEARCH_FROM: Final = 3
 
@@ -150,17 +151,19 @@ def _stages(
     # BLAS threads beside our own would fight for the same processors
     with threadpool_limits(limits=1, user_api="blas"):
         bundle = _start(data, pricing, state, run)
+        for _ in range(ROUNDS):
+            # prices stop rising at a thousandth of the gap: when moves close most of it, they are asked again
+            before = state.gap()
+            for stage in (_bound, _search):
+                if state.gap() > run.gap:
+                    stage(data, pricing, state, bundle, run)
+                    run.check_time()
+            if state.gap() <= run.gap or state.gap() > 0.2 * before:
+                break
         if state.gap() > run.gap:
-            maximise_bound(pricing, state, bundle, run)
-        if state.gap() <= run.gap:
-            state.termination = Termination.GAP
-            return
-        for stage in (_search, close_gap):
-            stage(data, pricing, state, run)
-            if state.gap() <= run.gap:
-                state.termination = Termination.GAP
-                return
-            run.check_time()
+            _close(data, pricing, state, run)
+    if state.gap() <= run.gap:
+        state.termination = Termination.GAP
 
 
 def _start(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
@@ -200,7 +203,12 @@ def _supporting(data: Reduced, server: IntArray, cut: IntArray, before: FloatArr
     return np.where(busy, prices, np.maximum(idle, 1e-9 * typical))
 
 
-def _search(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> None:
+def _bound(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
+    """Better prices."""
+    maximise_bound(pricing, state, bundle, run)
+
+
+def _search(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
     """Local search from the best recovered assignments."""
     for start, (cost, server, cut) in enumerate(list(pricing.best)):
         moved = make_state(data, server, cut)
@@ -216,7 +224,7 @@ def _search(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> N
         run.check_time()
 
 
-def close_gap(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> None:
+def _close(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> None:
     """Enumerate what the bound leaves open, if that is little."""
     if state.prices is None or not pricing.best:
         return

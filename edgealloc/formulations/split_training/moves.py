@@ -27,6 +27,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+#: Up to this many users the search goes on until nothing helps; beyond, until a pass saves too little.
+SMALL: Final = 300
+
 #: Radio and clock cost of a server's set of users, and their prices per Hz.
 SITE: Final = np.dtype([
     ("band", np.float64), ("band_price", np.float64), ("clock", np.float64), ("clock_price", np.float64)
@@ -349,6 +352,7 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
     """
     users = state.server.size
     block = max(1, min(64, 20_000 // users))  # a look at the clock every few milliseconds
+    enough = 0.0 if users <= SMALL else 10.0 * least
     change = guess = None
     for _ in range(100):
         saved = 0.0
@@ -356,7 +360,7 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
             saved += sweep(data, state, start, min(start + block, users), least)
             if out_of_time():
                 return float(total_cost(data, state))
-        if saved <= 0.0:
+        if saved <= enough:
             if users > swaps_up_to:
                 break
             if change is None or guess is None:
@@ -367,7 +371,7 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
                 saved += swap_pass(data, state, change, guess, start, start + 1, least)
                 if out_of_time():
                     return float(total_cost(data, state))
-            if saved <= 0.0:
+            if saved <= enough:
                 break
     return float(total_cost(data, state))
 

@@ -239,7 +239,7 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
     per_watt = np.zeros(problem.users)
     # d cost/d p, counted where the limit p_max holds the power back
     slope = (k2 - (k1 + k2 * best.power_w[n]) * gain / (band * (1.0 + growth) * x)) / (band * x)
-    at_limit = best.power_w[n] >= problem.power_max_w[n]
+    at_limit = best.power_w[n] >= problem.power_max_w[n] * (1.0 - 1e-12)  # the kernel rounds p g/N0
     per_watt[n] = np.where(at_limit, np.maximum(-slope, 0.0), 0.0)
     time = problem.weights.effective("delay", problem.users)
     energy = problem.weights.effective("energy", problem.users)
