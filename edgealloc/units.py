@@ -140,7 +140,8 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     """
     if value == 0.0 or not math.isfinite(value):
         return f"{value:g} {unit}".rstrip()
-    exponent = math.floor(math.log10(abs(value)) / 3.0 + 1e-12) * 3
+    rounded = float(f"{value:.{digits}g}")  # 999.9999 is printed as 1 k, not as 1e+03
+    exponent = math.floor(math.log10(abs(rounded)) / 3.0 + 1e-12) * 3
     prefixes = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
     exponent = min(max(exponent, -12), 15)
     return f"{value / 10.0**exponent:.{digits}g} {prefixes[exponent]}{unit}".rstrip()

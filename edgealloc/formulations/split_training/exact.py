@@ -139,4 +139,4 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     allocation = optimal_allocation(problem, server[chosen], cut[chosen], data=data)
     # costs are exact to about 1e-14; the guard keeps the bound on the safe side of that
     return Outcome(allocation=allocation, bound=best - 1e-12 * abs(best) if ended else None, termination=termination,
-                   attempts=(f"{tried} of {combinations} combinations",))
+                   attempts=() if ended else (f"{tried} of {combinations} combinations were tried",))
