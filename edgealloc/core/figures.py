@@ -141,7 +141,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     DataError
         Another suffix, or a folder that does not exist or cannot be written; nothing is created then.
     """
-    from edgealloc.core.storage import write_atomically
+    from edgealloc.core.files import write_atomically
 
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgealloc.core.method import resolve
+from edgealloc.core.links import resolve
 
 __all__ = ["KINDS", "problem_class"]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from edgealloc.core.kinds import KINDS, problem_class
+from edgealloc.core.links import resolve
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError, MissingDependencyError, nearest
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
     from edgealloc.core.run import Run
 
-__all__ = ["Method", "Outcome", "find_method", "methods_of", "register_method", "resolve"]
+__all__ = ["Method", "Outcome", "find_method", "methods_of", "register_method"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,6 @@ class Method:
 _REGISTERED: dict[str, dict[str, Method]] = {}
 
 
-def resolve(path: str) -> Any:
-    """Import what "module:name" says: how lower floors name what lives above them."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def register_method(kind: str, method: Method) -> None:
     """Add a user's own method to a kind of problem; it then appears in `methods`, `compare` and the command line.
 
@@ -114,8 +109,6 @@ def register_method(kind: str, method: Method) -> None:
     DataError
         Unknown kind, a name that a built-in method bears, or a `run` that cannot be called.
     """
-    from edgealloc.core.kinds import KINDS, problem_class
-
     if kind not in KINDS:
         raise DataError(f"register_method: '{kind}' is no kind of problem; {nearest(kind, KINDS)}")
     if method.name in {one.name for one in problem_class(kind).METHODS}:

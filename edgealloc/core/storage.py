@@ -6,12 +6,9 @@ only the tags of `TYPES` are built again.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -19,13 +16,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgealloc.core.files import write_atomically
 from edgealloc.core.kinds import problem_class
-from edgealloc.core.method import resolve
+from edgealloc.core.links import resolve
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Status, Termination
 from edgealloc.errors import DataError
 
-__all__ = ["SCHEMA_VERSION", "TYPES", "load_solution", "save_solution", "write_atomically"]
+__all__ = ["SCHEMA_VERSION", "TYPES", "load_solution", "save_solution"]
 
 SCHEMA_VERSION: Final = 1
 FORMAT: Final = "edgealloc-solution"
@@ -113,27 +111,6 @@ def save_solution(solution: Solution[Any, Any], path: Path) -> Path:
 
     write_atomically(path, write)
     return path
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(stream)` on a temporary file beside `path`, sync it and rename it: all or nothing."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp's 0600 would surprise whoever shares the folder
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
 
 
 def load_solution(path: Path) -> Solution[Any, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgealloc.core.storage import write_atomically
+from edgealloc.core.files import write_atomically
 from edgealloc.errors import DataError
 from edgealloc.scenarios.faults import SECTIONS, described, field_unit
 from edgealloc.scenarios.quantities import written

@@ -17,7 +17,7 @@ import pytest
 
 import edgealloc as ea
 from edgealloc.core.kinds import KINDS, problem_class
-from edgealloc.core.method import resolve
+from edgealloc.core.links import resolve
 from edgealloc.core.problem import Problem
 from edgealloc.core.storage import TYPES
 

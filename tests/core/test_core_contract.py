@@ -92,7 +92,7 @@ def test_unknown_and_unfit_methods() -> None:
 
 
 def test_every_method_of_the_table_resolves() -> None:
-    from edgealloc.core.method import resolve
+    from edgealloc.core.links import resolve
 
     for method in ea.SplitTraining.METHODS:
         assert isinstance(method.run, str)

@@ -12,6 +12,7 @@ import pytest
 
 import edgealloc as ea
 from edgealloc.core import storage
+from edgealloc.core.files import write_atomically
 
 
 def problem(**changes: Any) -> ea.SplitTraining:
@@ -177,11 +178,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError("disk on fire")
 
     with pytest.raises(RuntimeError):
-        storage.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ea.DataError, match="cannot write"):
-        storage.write_atomically(tmp_path / "absent" / "x.npz", fail)
+        write_atomically(tmp_path / "absent" / "x.npz", fail)
 
 
 def test_what_cannot_be_saved_says_so() -> None:
@@ -190,7 +191,7 @@ def test_what_cannot_be_saved_says_so() -> None:
 
 
 def test_every_type_of_the_table_resolves() -> None:
-    from edgealloc.core.method import resolve
+    from edgealloc.core.links import resolve
 
     for path in storage.TYPES.values():
         assert dataclasses.is_dataclass(resolve(path))

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.constraints import Constraint, Diagnosis
+from edgealloc.core.links import resolve
 from edgealloc.core.method import Method
 from edgealloc.core.problem import Problem
 from edgealloc.core.solution import Solution
@@ -24,6 +25,8 @@ from edgealloc.formulations.split_training.validate import checked_fields
 from edgealloc.system.stability import Stability
 
 __all__ = ["SplitTraining"]
+
+_HERE: Final = "edgealloc.formulations.split_training"
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -256,28 +259,24 @@ class SplitTraining(Problem[Allocation, Costs]):
             raise DataError(faults)
         return Allocation(**fields)
 
-    # ---- prices, tables, pictures: their code lives beside, imported when asked for -----------------------------------
+    # ---- prices, tables, pictures: their code lives beside, linked by name -----------------------------------
 
     def prices(self, allocation: Allocation) -> dict[str, FloatArray]:
         """Objective saved per extra unit of each priced limit at the association and cuts of `allocation`."""
-        from edgealloc.formulations.split_training.resources import marginal_prices
-
-        return marginal_prices(self, self.check_allocation(allocation))
+        result: dict[str, FloatArray] = resolve(f"{_HERE}.resources:marginal_prices")(self, self.check_allocation(allocation))
+        return result
 
     def agents_table(self, allocation: Allocation, costs: Costs) -> Mapping[str, Any]:  # type: ignore[override]
-        from edgealloc.formulations.split_training.views import users_table
-
-        return users_table(self, allocation, costs)
+        result: Mapping[str, Any] = resolve(f"{_HERE}.views:users_table")(self, allocation, costs)
+        return result
 
     def servers_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:  # type: ignore[override]
-        from edgealloc.formulations.split_training.views import servers_table
-
-        return servers_table(self, solution)
+        result: Mapping[str, Any] = resolve(f"{_HERE}.views:servers_table")(self, solution)
+        return result
 
     def summary_lines(self, solution: Solution[Allocation, Costs]) -> list[str]:
-        from edgealloc.formulations.split_training.views import summary_lines
-
-        return summary_lines(self, solution)
+        result: list[str] = resolve(f"{_HERE}.views:summary_lines")(self, solution)
+        return result
 
     def describe(self) -> str:
         """One line: sizes and what is modelled."""
@@ -289,9 +288,7 @@ class SplitTraining(Problem[Allocation, Costs]):
                 f"{energy} servers, {self.stability.model} stability{upload}")
 
     def plot_solution(self, solution: Solution[Allocation, Costs], what: str, ax: Any) -> Any:
-        from edgealloc.formulations.split_training.plots import plot
-
-        return plot(self, solution, what, ax)
+        return resolve(f"{_HERE}.plots:plot")(self, solution, what, ax)
 
 
 def _count(number: int, noun: str) -> str:
