@@ -87,7 +87,7 @@ def test_yaml_traps(tmp_path: Path) -> None:
     [
         ("a.toml", b"a = 1\nb = = 2\n", "line 2, column 5"),
         ("a.yaml", b"a: 1\nb: [1, 2\n", r"line 3, column 1"),
-        ("a.json", b'{"a": 1,\n}', "line 2 column 1"),
+        ("a.json", b'{"a": 1,\n "b"}', "line 2 column 5"),
         ("a.json", b'{"a": 1, "a": 2}', "'a' occurs twice"),
         ("a.toml", b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "not UTF-8"),
         ("a.yaml", b"a: \x00\x00", "NUL"),

@@ -185,7 +185,7 @@ class SplitTraining(Problem[Allocation, Costs]):
             rate = np.where(a.bandwidth_hz > 0.0, a.bandwidth_hz * np.log1p(snr) / np.log(2.0), 0.0)
             upload_delay = np.where(remote, _ratio(self.upload_bits, rate), 0.0)
             radio_power = a.power_w / self.amplifier_efficiency + self.circuit_power_w
-            upload_energy = np.where(remote, radio_power * upload_delay, 0.0)
+            upload_energy = np.where(remote, _weighted(radio_power, upload_delay), 0.0)
             cycles = server_flops / self.server_flops_per_cycle[m]
             server_delay = _ratio(cycles, a.server_frequency_hz)
             if self.server_joules_per_flop is not None:
@@ -193,7 +193,7 @@ class SplitTraining(Problem[Allocation, Costs]):
             else:
                 server_energy = self.server_kappa[m] * a.server_frequency_hz**2 * cycles
             fixed = np.where(remote, self.fixed_delay_s[n, m], 0.0)
-            idle_energy = self.idle_power_w * (server_delay + fixed)
+            idle_energy = _weighted(self.idle_power_w, server_delay + fixed)
             delay = device_delay + server_delay + fixed + (upload_delay if self.count_upload_delay else 0.0)
             energy = device_energy + upload_energy + server_energy + idle_energy
             instability = self.stability.value(a.local_layers / self.layers, self.samples)
