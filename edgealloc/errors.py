@@ -76,10 +76,18 @@ class SolverError(EdgeallocError):
 
 
 class MissingDependencyError(EdgeallocError, ImportError):
-    """An optional package is absent; the message names the extra that brings it."""
+    """An optional package is absent; the message names what brings it.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; it comes with: pip install 'edgealloc[{extra}]'")
+    Parameters
+    ----------
+    package : str
+    extra : str, optional
+        The extra of edgealloc that has it; without one the package itself is to be installed (a user's own method).
+    """
+
+    def __init__(self, package: str, extra: str = "") -> None:
+        wanted = f"'edgealloc[{extra}]'" if extra else package
+        super().__init__(f"{package} is not installed; it comes with: pip install {wanted}")
         self.package = package
         self.extra = extra
 

@@ -83,7 +83,7 @@ class Method:
     def __call__(self, problem: Any, run: Run) -> Outcome:
         for package in self.needs:
             if importlib.util.find_spec(package) is None:
-                raise MissingDependencyError(package, "all")
+                raise MissingDependencyError(package)
         function = resolve(self.run) if isinstance(self.run, str) else self.run
         outcome = function(problem, run)
         if not isinstance(outcome, Outcome):

@@ -1,0 +1,64 @@
+"""The examples and the README's Python run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(code: list[str], folder: Path) -> str:
+    """Run Python in another folder, as a user would, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *code], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("name", "expected"), [("quickstart.py", "twice the bandwidth"), ("own_baseline.py", "nearest")])
+def test_example(name: str, expected: str, tmp_path: Path) -> None:
+    """An example ends well and prints what it is about."""
+    assert expected in run([str(ROOT / "examples" / name)], tmp_path)
+
+
+def test_pictures(tmp_path: Path) -> None:
+    """The script of the README's pictures writes all of them."""
+    run([str(ROOT / "examples" / "campus_pictures.py"), str(tmp_path / "images")], tmp_path)
+    assert {p.name for p in (tmp_path / "images").iterdir()} == {p.name for p in (ROOT / "docs" / "images").iterdir()}
+
+
+def test_readme_python(tmp_path: Path) -> None:
+    """The five lines print the table that the README shows, times aside."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.+?)```", readme, re.DOTALL)
+    shown = re.search(r"<!-- numbers:quickstart -->\n```text\n(.+?)```", readme, re.DOTALL)
+    assert code is not None
+    assert shown is not None
+
+    def objectives(text: str) -> dict[str, float]:
+        rows = [line.replace(" *", "").split() for line in text.splitlines() if line.endswith(("optimal", "feasible"))]
+        return {row[0]: float(row[1]) for row in rows}
+
+    # another machine may stop at another allocation within the gap of 1e-3
+    assert objectives(run(["-c", code[1]], tmp_path)) == pytest.approx(objectives(shown[1]), rel=2e-3)
+    assert len(objectives(shown[1])) == 5
+
+
+def test_benchmarks_run_small(tmp_path: Path) -> None:
+    """Every benchmark still runs; what it measures is no test."""
+    folder = ROOT / "benchmarks"
+    small = {
+        "certificate.py": "--sizes 20x2 --loads proportional",
+        "interior_cuts.py": "--users 12 --servers 2 --seeds 1",
+        "resources.py": "--sizes 10 --growth 50",
+    }
+    for name, options in small.items():
+        assert "----" in run([str(folder / name), *options.split()], tmp_path), name
