@@ -23,7 +23,9 @@ def run(code: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("name", "expected"), [("quickstart.py", "twice the bandwidth"), ("own_baseline.py", "nearest")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("quickstart.py", "twice the bandwidth"), ("own_baseline.py", "nearest")]
+)
 def test_example(name: str, expected: str, tmp_path: Path) -> None:
     """An example ends well and prints what it is about."""
     assert expected in run([str(ROOT / "examples" / name)], tmp_path)
