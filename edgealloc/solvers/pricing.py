@@ -7,8 +7,8 @@ Each agent picks one option, and the options use K capacities. Pricing the capac
 (prices are per whole capacity), so that any prices at which the oracle was asked give a proven lower bound. This module
 looks for the best prices with a bundle method and lets the problem recover a feasible point at each of them.
 
-The rounding guard: values are sums of N terms of relative accuracy near 1e-15, summed pairwise, so `GUARD` times the sum of
-all magnitudes is far above the rounding error and far below any gap of interest.
+The rounding guard: every agent's value is good to a few units in the last place, and they are summed exactly, so `GUARD`
+times the sum of all magnitudes is far above the rounding error and far below any gap of interest.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class Priced:
 
     Attributes
     ----------
+    total : float
+        Sum of the agents' values, exactly rounded (`math.fsum`): sums over many agents are where rounding gathers.
     value : (G,)
-        v_g, rigorous lower bounds up to summation.
+        v_g, the same by group, for the model.
     use : (G, K)
         Share of every capacity that the group's choices use: a supergradient of v_g.
     magnitude : float
@@ -47,6 +49,7 @@ class Priced:
         What the agents chose, for `recover`.
     """
 
+    total: float
     value: FloatArray
     use: FloatArray
     magnitude: float
@@ -92,7 +95,7 @@ class Pricing:
     def take(self, answer: Priced, prices: FloatArray) -> bool:
         """Note an answer; returns whether it improved the bound."""
         self.asked += 1
-        total = float(answer.value.sum()) - float(prices.sum())
+        total = answer.total - math.fsum(prices)
         bound = total - GUARD * (answer.magnitude + float(prices.sum()))
         if bound > self.bound:
             self.bound, self.prices, self.choices = bound, prices.copy(), answer.choices

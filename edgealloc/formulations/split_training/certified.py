@@ -73,7 +73,8 @@ class SplitPricing:
         band = np.bincount(cell, answers.band[remote], size).reshape(self.groups, m) / self.data.bandwidth
         clock = np.bincount(cell, answers.share[remote], size).reshape(self.groups, m) / self.data.clock
         value = np.bincount(self._group, weights=answers.value, minlength=self.groups).astype(np.float64)
-        return Priced(value, np.hstack([band, clock]), float(np.abs(answers.value).sum()), answers)
+        total = math.fsum(answers.value)  # every value is >= 0: their sum is the magnitude too
+        return Priced(total, value, np.hstack([band, clock]), total, answers)
 
     def recover(self, choices: Answers, prices: FloatArray) -> float:
         """Exact resources for what everybody chose."""
