@@ -141,9 +141,9 @@ def _side_by_side(problem: SplitTraining, allocation: Allocation) -> tuple[Any, 
 
 
 def _marker_sizes(problem: SplitTraining, local_layers: Any) -> Any:
-    """Area of a marker: the more layers are served, the larger; all smaller where there are many users."""
+    """Area of a marker: the more layers stay on the device, the larger; all smaller where there are many users."""
     scale = float(np.clip(4.0e4 / problem.users, 3.0, 70.0))
-    return scale * (0.3 + 1.2 * (1.0 - np.asarray(local_layers) / problem.layers))
+    return scale * (0.25 + 1.75 * np.asarray(local_layers) / problem.layers)
 
 
 def _draw_links(ax: Any, users: Any, servers: Any, association: Any, colours: list[Any]) -> None:
