@@ -76,6 +76,9 @@ class Bundle:
         self._intercept = np.empty(0)
         self._slope = np.empty((0, self.resources))
         self._idle = np.empty(0, dtype=np.int64)
+        self._answer = np.empty(0, dtype=np.int64)
+        self._weight = np.empty(0)
+        self._answers = 0
 
     def add(self, value: FloatArray, use: FloatArray, at: FloatArray | None = None) -> bool:
         """Take the oracle's answer at `trial` (or at another point).
@@ -98,6 +101,8 @@ class Bundle:
         self._intercept = np.concatenate([self._intercept, value - use @ point])
         self._slope = np.concatenate([self._slope, use])
         self._idle = np.concatenate([self._idle, np.zeros(self.groups, dtype=np.int64)])
+        self._answer = np.concatenate([self._answer, np.full(self.groups, self._answers)])
+        self._answers += 1
         actual = total - self.best_value
         if at is None and math.isfinite(self.predicted) and self.predicted > 0.0:
             quality = actual / self.predicted
@@ -147,10 +152,23 @@ class Bundle:
             return
         self.trial = np.maximum(point, 0.0) * scale
         self.predicted = self.model(self.trial) - self.best_value
-        busy = np.asarray(result.z[:count]) > 1e-8
+        self._weight = np.maximum(np.asarray(result.z[:count]), 0.0)
+        busy = self._weight > 1e-8
         self._idle = np.where(busy, 0, self._idle + 1)
         if count > 4 * (g + k):
             self._keep(self._idle <= self.PATIENCE)
+
+    def mixture(self) -> FloatArray:
+        """(G, answers so far): the convex combination of past answers that the last master's multipliers make.
+
+        Its average use of every capacity is what the master balances against the prices: near the optimum it fits, while
+        the answer at any single price may send everybody to one place.
+        """
+        mixed = np.zeros((self.groups, self._answers))
+        np.add.at(mixed, (self._group[: self._weight.size], self._answer[: self._weight.size]), self._weight)
+        total = mixed.sum(axis=1, keepdims=True)
+        mixed[total[:, 0] <= 0.0, -1] = 1.0
+        return np.asarray(mixed / np.where(total > 0.0, total, 1.0), dtype=np.float64)
 
     def model(self, point: FloatArray) -> float:
         """Upper model of D at a point: least cut of every group."""
@@ -161,4 +179,5 @@ class Bundle:
 
     def _keep(self, mask: npt.NDArray[np.bool_]) -> None:
         self._group, self._intercept = self._group[mask], self._intercept[mask]
-        self._slope, self._idle = self._slope[mask], self._idle[mask]
+        self._slope, self._idle, self._answer = self._slope[mask], self._idle[mask], self._answer[mask]
+        self._weight = self._weight[mask]

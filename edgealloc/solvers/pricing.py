@@ -29,6 +29,8 @@ __all__ = ["GUARD", "Priced", "PricedProblem", "Pricing", "maximise_bound"]
 FloatArray = npt.NDArray[np.float64]
 
 GUARD: Final = 1e-12
+#: A feasible point is made of the master's mixture in every so manieth iteration, and in the last.
+MIX_EVERY: Final = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,9 @@ class PricedProblem(Protocol):
 
     def recover(self, choices: Any, prices: FloatArray) -> float:
         """Try to make a feasible point of the choices; returns the best objective known so far (inf: none)."""
+
+    def recover_mixture(self, mixture: FloatArray) -> float:
+        """Likewise of a mixture (G, answers) of all choices asked for so far, in the order in which they were asked."""
 
 
 @dataclass
@@ -136,9 +141,16 @@ def maximise_bound(
             state.termination = Termination.GAP
             return
         bundle.propose()
-        # Beyond a thousandth of what separates bound and objective, or of rounding, the bound has no more to give.
-        worthwhile = max(1e-10 * abs(state.bound), 1e-3 * (state.objective - state.bound))
-        if bundle.failed or bundle.predicted <= worthwhile:
+        # Beyond a thousandth of what separates bound and objective, or of rounding, the bound has no more to give; a
+        # poor objective says nothing about that, so it counts for a hundredth at most.
+        separation = min(state.objective - state.bound, 1e-2 * abs(state.bound))
+        done = bundle.failed or bundle.predicted <= max(1e-10 * abs(state.bound), 1e-3 * separation)
+        if not bundle.failed and (done or iteration % MIX_EVERY == 0):
+            state.objective = problem.recover_mixture(bundle.mixture())
+            if state.gap() <= run.gap:
+                state.termination = Termination.GAP
+                return
+        if done:
             break
     else:
         state.termination = Termination.ITERATIONS

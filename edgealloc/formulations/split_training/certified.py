@@ -61,12 +61,16 @@ class SplitPricing:
         self._group = (np.arange(self.users) * self.groups) // self.users
         self.best: list[tuple[float, IntArray, IntArray]] = []
         self._seen: set[bytes] = set()
+        self._past: list[tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]] = []
+        # a low-discrepancy number per user, to draw from a mixture evenly within every part of a group
+        self._draw = (np.arange(self.users) * 0.6180339887498949 + 0.5) % 1.0
 
     def ask(self, prices: FloatArray) -> Priced:
         """Every user's best option at prices (2M,) per whole capacity."""
         m = self.servers
         per_hertz_b, per_hertz_f = prices[:m] / self.data.bandwidth, prices[m:] / self.data.clock
         answers = self.oracle.ask(per_hertz_b, per_hertz_f)
+        self._past.append((answers.server.astype(np.int16), answers.cut.astype(np.int16)))
         remote = np.flatnonzero(answers.server >= 0)
         cell = self._group[remote] * m + answers.server[remote]
         size = self.groups * m
@@ -79,6 +83,24 @@ class SplitPricing:
     def recover(self, choices: Answers, prices: FloatArray) -> float:
         """Exact resources for what everybody chose."""
         self.offer(choices.server, choices.cut, prices[: self.servers] / self.data.bandwidth)
+        return self.objective
+
+    def recover_mixture(self, mixture: FloatArray) -> float:
+        """Every user takes one of its past choices, in the proportions of its group (its likeliest, if it is one alone)."""
+        if self.groups == self.users:
+            pick = np.argmax(mixture, axis=1)
+        else:
+            steps = np.cumsum(mixture, axis=1)
+            steps[:, -1] = 1.0
+            pick = np.empty(self.users, dtype=np.int64)
+            for group in range(self.groups):
+                mine = self._group == group
+                pick[mine] = np.searchsorted(steps[group], self._draw[mine], side="right")
+        server, cut = np.empty(self.users, dtype=np.int64), np.empty(self.users, dtype=np.int64)
+        for past in np.unique(pick):
+            mine = pick == past
+            server[mine], cut[mine] = self._past[past][0][mine], self._past[past][1][mine]
+        self.offer(server, cut)
         return self.objective
 
     def offer(self, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> None:
