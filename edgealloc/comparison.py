@@ -72,9 +72,16 @@ class Comparison:
 
     @property
     def bound(self) -> float | None:
-        """The best lower bound that any of the methods proved."""
-        bounds = [one.bound for one in self.solutions.values() if one.bound is not None]
+        """The best lower bound that any of the methods proved and no other's allocation disproves."""
+        bounds = [one.bound for one in self.solutions.values() if one.bound is not None and not self._disproved(one)]
         return max(bounds, default=None)
+
+    def _disproved(self, solution: Solution[Any, Any]) -> bool:
+        """Its bound lies above an objective that is attained: the method that gave it is wrong."""
+        best = self.best
+        if best is None or best.objective is None or solution.bound is None:
+            return False
+        return solution.bound > best.objective + 1e-9 * abs(best.objective)
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping per method with the columns of `to_frame`."""
@@ -96,6 +103,9 @@ class Comparison:
             row["message"] = solution.diagnosis.text(at_most=1).strip(" -")
         elif solution.objective is None:
             row["message"] = "; ".join(solution.attempts) or f"stopped by: {solution.termination}"
+        if self._disproved(solution):
+            row["message"] = f"its bound {solution.bound:.9g} is disproved by {getattr(self.best, 'method', '')}"
+            log.error("%s: %s", name, row["message"])
         if solution.objective is None or floor is None:
             return row
         scale = max(abs(solution.objective), 1e-300)

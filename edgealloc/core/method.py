@@ -128,6 +128,8 @@ def methods_of(kind: str, built_in: tuple[Method, ...]) -> Mapping[str, Method]:
 def find_method(kind: str, built_in: tuple[Method, ...], name: str) -> Method:
     """The method called `name`, or a DataError that says which name was probably meant."""
     table = methods_of(kind, built_in)
+    if not isinstance(name, str):
+        raise DataError(f"method: is {name!r}; give the name of a method of {kind}: {', '.join(table)}")
     if name not in table:
         raise DataError(f"no method '{name}' for {kind}; {nearest(name, table)}")
     return table[name]

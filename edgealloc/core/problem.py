@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: A returned allocation exceeds no limit by more than this share of it.
 FEASIBILITY_TOLERANCE = 1e-9
+#: A bound above the objective by more than this share of it is withdrawn: objectives are good to about 1e-14.
+BOUND_TOLERANCE = 1e-11
 
 
 class HasObjective(Protocol):
@@ -177,7 +179,13 @@ class Problem(ABC, Generic[A, C]):
         costs: C | None = None
         violations: dict[str, float] = {}
         if allocation is not None:
-            allocation = self.check_allocation(allocation)
+            try:
+                allocation = self.check_allocation(allocation)
+            except DataError as error:
+                attempts.append(f"{method.name}: its allocation was rejected ({error})")
+                log.warning("%s", attempts[-1])
+                allocation = None
+        if allocation is not None:
             violations = self.violations(allocation)
             worst = self.relative_violation(allocation)
             costs = self.evaluate(allocation)
@@ -193,7 +201,7 @@ class Problem(ABC, Generic[A, C]):
         if bound is not None and not math.isfinite(bound):
             bound = None
         if bound is not None and objective is not None:
-            if bound > objective + 1e-7 * abs(objective):
+            if bound > objective + BOUND_TOLERANCE * abs(objective):
                 # Cannot happen with a valid bound; say it loudly instead of hiding it behind the clipping.
                 attempts.append(f"{method.name}: bound {bound!r} above objective {objective!r}; bound withdrawn")
                 log.error("%s", attempts[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +13,14 @@ from typing import Any
 from edgealloc.errors import DataError, Fault
 
 __all__ = ["Progress", "Run", "TimeUpError"]
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 class TimeUpError(Exception):
@@ -88,20 +97,20 @@ class Run:
     ) -> Run:
         """Check the options of `solve` and start the clock."""
         faults = []
-        if not (isinstance(gap, (int, float)) and math.isfinite(gap) and gap >= 0.0):
+        if not (_real(gap) and math.isfinite(gap) and gap >= 0.0):
             faults.append(Fault("gap", f"is {gap!r}; give a relative gap >= 0 such as 1e-3"))
         limit = math.inf if time_limit_s is None else time_limit_s
-        if not (isinstance(limit, (int, float)) and limit > 0.0):
+        if not (_real(limit) and limit > 0.0):
             faults.append(Fault("time_limit_s", f"is {time_limit_s!r}; give seconds > 0, or None for no limit"))
-        if not isinstance(seed, int) or seed < 0:
+        if not _whole(seed) or seed < 0:
             faults.append(Fault("seed", f"is {seed!r}; give an integer >= 0"))
         count = threads if threads is not None else min(os.cpu_count() or 1, 16)
-        if not isinstance(count, int) or count < 1:
+        if not _whole(count) or count < 1:
             faults.append(Fault("threads", f"is {threads!r}; give an integer >= 1, or None for all processors"))
         if faults:
             raise DataError(faults, "solve")
         return cls(
-            gap=float(gap), time_limit_s=float(limit), seed=seed, threads=count, warm_start=warm_start,
+            gap=float(gap), time_limit_s=float(limit), seed=int(seed), threads=int(count), warm_start=warm_start,
             on_progress=on_progress,
         )
 

@@ -134,6 +134,8 @@ def load_solution(path: Path) -> Solution[Any, Any]:
             raise DataError(f"{path}: the problem stored is no {manifest['kind']}")
         values = {key: _decode(value, arrays) for key, value in manifest["solution"].items()}
         allocation = values["allocation"]
+        if allocation is not None:
+            allocation = values["allocation"] = problem.check_allocation(allocation)
         values["status"] = Status(values["status"])
         values["termination"] = Termination(values["termination"])
         return Solution(

@@ -54,6 +54,8 @@ class Bundle:
         Best point so far (the centre) and D there.
     trial
         Where the oracle is to be asked next.
+    failed, failures
+        Whether the last master could not be solved, and what Clarabel said each time.
     predicted : float
         How much the model promises beyond `best_value` at `trial`; near 0 at the optimum.
     """
@@ -69,8 +71,8 @@ class Bundle:
         self.best_value = -math.inf
         self.predicted = math.inf
         self.tightness = 1.0
-        self.masters = 0
         self.failed = False
+        self.failures: list[str] = []
         self._nulls = 0
         self._group = np.empty(0, dtype=np.int64)
         self._intercept = np.empty(0)
@@ -120,14 +122,15 @@ class Bundle:
         return False
 
     def propose(self) -> None:
-        """Solve the master and set `trial` and `predicted`; `failed` if the quadratic solver gave up."""
+        """Solve the master and set `trial` and `predicted`; `failed` if Clarabel gave up twice."""
         import clarabel
         from scipy import sparse
 
         count, k, g = self._group.size, self.resources, self.groups
         scale = max(abs(self.best_value), 1e-300)
         centre = self.best / scale
-        floor = max(1e-3 * float(centre.mean()), 1e-12)
+        # prices that were far too high may have to fall by orders of magnitude: the metric is limited there
+        floor = max(1e-3 * float(centre.mean()), 1e-6)
         metric = self.tightness * 0.5 / np.maximum(centre, floor)
         quadratic = sparse.csc_matrix(sparse.diags(np.concatenate([metric, np.zeros(g)])))
         linear = np.concatenate([1.0 - metric * centre, -np.ones(g)])
@@ -137,16 +140,22 @@ class Bundle:
             sparse.hstack([-sparse.eye(k), sparse.csc_matrix((k, g))]),
         ]))
         limits = np.concatenate([self._intercept / scale, np.zeros(k)])
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-11
-        solver = clarabel.DefaultSolver(
-            quadratic, linear, rows, limits, [clarabel.NonnegativeConeT(count + k)], settings
-        )
-        result = solver.solve()
-        self.masters += 1
-        point = np.asarray(result.x[:k])
-        self.failed = not (str(result.status) in ("Solved", "AlmostSolved") and bool(np.isfinite(point).all()))
+        for careful in (False, True):
+            settings = clarabel.DefaultSettings()
+            settings.verbose = False
+            settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-9 if careful else 1e-11
+            if careful:
+                settings.max_step_fraction = 0.9
+            solver = clarabel.DefaultSolver(
+                quadratic, linear, rows, limits, [clarabel.NonnegativeConeT(count + k)], settings
+            )
+            result = solver.solve()
+            point = np.asarray(result.x[:k])
+            solved = str(result.status) in ("Solved", "AlmostSolved") and bool(np.isfinite(point).all())
+            if solved:
+                break
+            self.failures.append(f"bundle master: Clarabel said {result.status}")
+        self.failed = not solved
         if self.failed:
             self.predicted = 0.0
             return

@@ -83,8 +83,6 @@ class Pricing:
         Best proven lower bound, -inf before the first answer.
     prices : (K,) or None
         The prices that prove it.
-    choices : object
-        The agents' choices there.
     objective : float
         Best objective that `recover` reported.
     termination : Termination
@@ -92,18 +90,15 @@ class Pricing:
 
     bound: float = -math.inf
     prices: FloatArray | None = None
-    choices: Any = None
     objective: float = math.inf
-    asked: int = 0
     termination: Termination = Termination.STAGES_EXHAUSTED
 
     def take(self, answer: Priced, prices: FloatArray) -> bool:
         """Note an answer; returns whether it improved the bound."""
-        self.asked += 1
         total = answer.total - math.fsum(prices)
         bound = total - GUARD * (answer.magnitude + float(prices.sum()))
         if bound > self.bound:
-            self.bound, self.prices, self.choices = bound, prices.copy(), answer.choices
+            self.bound, self.prices = bound, prices.copy()
             return True
         return False
 
@@ -150,6 +145,9 @@ def maximise_bound(
             if state.gap() <= run.gap:
                 state.termination = Termination.GAP
                 return
+        if bundle.failed:
+            state.termination = Termination.NUMERICAL
+            return
         if done:
             break
     else:

@@ -11,6 +11,7 @@ The bound is valid in floating point: see `system.responses` and `solvers.pricin
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from functools import cache
@@ -24,7 +25,7 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.closing import close
-from edgealloc.formulations.split_training.moves import assignment_total, make_state, search
+from edgealloc.formulations.split_training.moves import assignment_total, make_state, search, total_cost
 from edgealloc.formulations.split_training.oracle import Answers, Oracle
 from edgealloc.formulations.split_training.reduced import Reduced, reduce
 from edgealloc.formulations.split_training.resources import optimal_allocation, server_prices
@@ -105,15 +106,22 @@ class SplitPricing:
 
     def offer(self, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> None:
         """Keep an assignment if it is among the best and new."""
-        key = server.tobytes() + cut.tobytes() if self.users <= 10_000 else b""
-        if key:
-            if key in self._seen:
-                return
-            self._seen.add(key)
-        self.keep(assignment_total(self.data, server, cut, guess), server, cut)
+        if self._new(server, cut):
+            self._insert(assignment_total(self.data, server, cut, guess), server, cut)
 
     def keep(self, cost: float, server: IntArray, cut: IntArray) -> None:
-        """Insert an assignment of known cost into the best few."""
+        """Insert an assignment of known cost into the best few, if it is new."""
+        if self._new(server, cut):
+            self._insert(cost, server, cut)
+
+    def _new(self, server: IntArray, cut: IntArray) -> bool:
+        key = hashlib.blake2b(server.tobytes() + cut.tobytes(), digest_size=16).digest()
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _insert(self, cost: float, server: IntArray, cut: IntArray) -> None:
         self.best.append((cost, server.copy(), cut.copy()))
         self.best.sort(key=lambda entry: entry[0])
         del self.best[SEARCH_FROM:]
@@ -140,6 +148,9 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
         state.termination = Termination.TIME_LIMIT
     except KeyboardInterrupt:
         state.termination = Termination.INTERRUPTED
+    state.objective = pricing.objective
+    if state.gap() <= run.gap:
+        state.termination = Termination.GAP
     return _outcome(problem, data, pricing, state, attempts)
 
 
@@ -174,6 +185,7 @@ def _stages(
     # BLAS threads beside our own would fight for the same processors
     with threadpool_limits(limits=1, user_api="blas"):
         bundle = _start(data, pricing, state, run)
+        bundle.failures = attempts  # what its masters could not solve is to be told
         for _ in range(ROUNDS):
             # prices stop rising at a thousandth of the gap: when moves close most of it, they are asked again
             before = state.gap()
@@ -185,8 +197,6 @@ def _stages(
                 break
         if state.gap() > run.gap:
             _close(data, pricing, state, run)
-    if state.gap() <= run.gap:
-        state.termination = Termination.GAP
 
 
 def _start(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
@@ -228,7 +238,8 @@ def _supporting(data: Reduced, server: IntArray, cut: IntArray, before: FloatArr
 
 def _bound(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
     """Better prices."""
-    maximise_bound(pricing, state, bundle, run)
+    if not bundle.failed:
+        maximise_bound(pricing, state, bundle, run)
 
 
 def _search(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
@@ -237,9 +248,11 @@ def _search(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle
         moved = make_state(data, server, cut)
         # a move that saves less than a thousandth of what is open is not worth its evaluation
         least = max(1e-13 * abs(cost), 1e-3 * (cost - state.bound))
-        found = search(data, moved, least=least, out_of_time=lambda: run.seconds_left <= 0.0)
-        if found < cost:
-            pricing.keep(found, moved.server, moved.cut)
+        try:
+            search(data, moved, least=least, out_of_time=lambda: run.seconds_left <= 0.0)
+        finally:
+            # also when Ctrl-C ends the search half-way: between two kernels the state is whole
+            pricing.keep(float(total_cost(data, moved)), moved.server, moved.cut)
         state.objective = pricing.objective
         run.report("moves", start, state.objective, state.bound)
         if state.gap() <= run.gap:
@@ -263,6 +276,8 @@ def _close(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> No
         state.bound = max(state.bound, result.bound)
     state.objective = pricing.objective
     run.report("closing", result.steps, state.objective, state.bound)
+    if not result.complete:
+        run.check_time()
 
 
 def _outcome(

@@ -182,6 +182,8 @@ def close(
         size = _options(data, n, price_b, price_f, value, option_server, option_cut)
         rise = value[:size] - value[:size].min()
         keep = np.flatnonzero(rise <= budget)
+        if not keep.size:  # only nan could do that, and nothing must be proven by it
+            return unfinished
         keep = keep[np.argsort(rise[keep], kind="stable")]
         kept.append((rise[keep], option_server[keep], option_cut[keep]))
     sizes = np.array([entry[0].size for entry in kept])

@@ -101,23 +101,20 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
         More than `MOST_USERS` users or `MOST_COMBINATIONS` combinations.
     """
     cuts = problem.cuts
+    count = cuts.local + (problem.gain > 0.0).sum(axis=1) * np.maximum(cuts.high - cuts.low + 1, 0)
+    digits = float(np.log10(count.astype(np.float64)).sum())
+    if problem.users > MOST_USERS or digits > math.log10(MOST_COMBINATIONS):
+        raise DataError(f"method 'exact' would try 10^{digits:.1f} combinations of {problem.users} users; it takes up to "
+                        f"{MOST_COMBINATIONS:.0e} of {MOST_USERS}. Use 'certified', which proves its gap")
+    combinations = math.prod(int(one) for one in count)
+    data = reduce(problem)
     options = [
-        ([-1] if cuts.local[n] else []) + [m for m in range(problem.servers) if problem.gain[n, m] > 0.0
-                                           for _ in range(cuts.low[n], cuts.high[n] + 1)]
+        ([(-1, problem.layers)] if cuts.local[n] else [])
+        + [(m, alpha) for m in range(problem.servers) if problem.gain[n, m] > 0.0
+           for alpha in range(cuts.low[n], cuts.high[n] + 1)]
         for n in range(problem.users)
     ]
-    combinations = math.prod(len(one) for one in options)
-    if problem.users > MOST_USERS or combinations > MOST_COMBINATIONS:
-        raise DataError(f"method 'exact' would try {combinations:.3g} combinations of {problem.users} users; it takes up "
-                        f"to {MOST_COMBINATIONS:.0e} of {MOST_USERS}. Use 'certified', which proves its gap")
-    data = reduce(problem)
-    server = np.array([m for one in options for m in one], dtype=np.int64)
-    cut = np.array([
-        alpha for n in range(problem.users) for alpha in (
-            ([problem.layers] if cuts.local[n] else [])
-            + [a for m in range(problem.servers) if problem.gain[n, m] > 0.0
-               for a in range(cuts.low[n], cuts.high[n] + 1)])
-    ], dtype=np.int64)
+    server, cut = (np.array(column, dtype=np.int64) for column in zip(*sum(options, []), strict=True))
     first = np.concatenate([[0], np.cumsum([len(one) for one in options])]).astype(np.int64)
     digit, best_digit = np.zeros(problem.users, dtype=np.int64), np.zeros(problem.users, dtype=np.int64)
     best, ended, tried = math.inf, False, 0

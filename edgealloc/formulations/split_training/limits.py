@@ -87,6 +87,8 @@ def allowed_cuts(problem: SplitTraining) -> AllowedCuts:
         fits = _cut_fits(problem, cut) & (low <= cut) & (cut <= top)
         high[fits] = cut
     local = _cut_fits(problem, layers) & (top == layers)
+    for array in (low, high, local):
+        array.setflags(write=False)
     return AllowedCuts(low=low, high=high, local=local)
 
 

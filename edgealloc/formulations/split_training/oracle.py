@@ -157,7 +157,6 @@ class Oracle:
         self._known = np.zeros((self.users, self.servers), dtype=np.float32)
         self._known_at = np.zeros((self.users, self.servers), dtype=np.float32)
         self._last = np.zeros(self.users, dtype=np.int64)
-        self.calls = 0
 
     def ask(self, price_b: FloatArray, price_f: FloatArray) -> Answers:
         """Best options at prices per Hz of bandwidth and of clock, each (M,), >= 0."""
@@ -171,7 +170,6 @@ class Oracle:
 
         run_parts(part, edges)
         self._last = answers.server
-        self.calls += 1
         return answers
 
 

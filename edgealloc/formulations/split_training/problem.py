@@ -255,6 +255,8 @@ class SplitTraining(Problem[Allocation, Costs]):
             fields[field.name] = array
         if "server" in fields and ((fields["server"] < -1) | (fields["server"] >= self.servers)).any():
             faults.append(Fault("allocation.server", f"names a server outside -1..{self.servers - 1}"))
+        if "local_layers" in fields and ((fields["local_layers"] < 0) | (fields["local_layers"] > self.layers)).any():
+            faults.append(Fault("allocation.local_layers", f"holds cuts outside 0..{self.layers}"))
         if faults:
             raise DataError(faults)
         return Allocation(**fields)

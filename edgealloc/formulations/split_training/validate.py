@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,35 +119,48 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     layers = values["layers"]
     if isinstance(layers, bool) or not isinstance(layers, (int, np.integer)) or layers < 1:
         faults.append(Fault("layers", f"is {layers!r}; it must be an integer >= 1"))
-    gain = _array(values["gain"], "gain", faults)
-    if gain is None or gain.ndim != 2 or 0 in gain.shape:
-        if gain is not None:
-            faults.append(Fault("gain", f"has shape {gain.shape}; it must be (users, servers), at least (1, 1)"))
-        raise DataError(faults, "SplitTraining")
-    users, servers = gain.shape
+    users, servers = _sizes(values, faults)
     shapes: dict[str, tuple[int, ...]] = {
         "user": (users,), "server": (servers,), "link": (users, servers), "scalar": (),
     }
     result: dict[str, Any] = {"layers": int(layers) if isinstance(layers, (int, np.integer)) else 1}
+    unusable = {fault.field for fault in faults}
     for field in FIELDS:
-        result[field.name] = _checked(field, values[field.name], shapes[field.shape], faults)
+        if field.name not in unusable:
+            result[field.name] = _checked(field, values[field.name], shapes[field.shape], faults)
     result.update(_checked_metadata(values, users, servers, faults))
     for name, cls in (("weights", Weights), ("stability", Stability)):
         if not isinstance(values[name], cls):
             faults.append(Fault(name, f"is a {type(values[name]).__name__}; give an edgealloc.{cls.__name__}"))
-    for name in ("count_upload_delay",):
-        if not isinstance(values[name], (bool, np.bool_)):
-            faults.append(Fault(name, f"is {values[name]!r}; give True or False"))
+    if not isinstance(values["count_upload_delay"], (bool, np.bool_)):
+        faults.append(Fault("count_upload_delay", f"is {values['count_upload_delay']!r}; give True or False"))
     if isinstance(values["weights"], Weights):
         for term in TERMS:
             size = np.size(getattr(values["weights"], term))
             if size not in (1, users):
                 faults.append(Fault(f"weights.{term}", f"has {size} entries for {users} users"))
-    if not faults:
-        _check_together(values, result, faults)
+    faulty = {fault.field.partition("[")[0].partition(".")[0] for fault in faults}
+    _check_together(values, result, faults, faulty)
     if faults:
         raise DataError(faults, "SplitTraining")
     return result
+
+
+def _sizes(values: Mapping[str, Any], faults: list[Fault]) -> tuple[int, int]:
+    """N and M from the gains; if those are unusable, from the other fields, so that their faults are found too."""
+    gain = _array(values["gain"], "gain", faults)
+    if gain is not None and gain.ndim == 2 and 0 not in gain.shape:
+        return int(gain.shape[0]), int(gain.shape[1])
+    if gain is not None:
+        faults.append(Fault("gain", f"has shape {gain.shape}; it must be (users, servers), at least (1, 1)"))
+    sizes = {"user": 1, "server": 1}
+    for field in FIELDS:
+        if field.shape in sizes:
+            try:
+                sizes[field.shape] = max(sizes[field.shape], int(np.size(values[field.name])))
+            except (TypeError, ValueError):
+                continue  # not an array at all: said where the field is checked
+    return sizes["user"], sizes["server"]
 
 
 def _array(value: Any, name: str, faults: list[Fault]) -> npt.NDArray[np.float64] | None:
@@ -180,7 +193,7 @@ def _checked(field: Field, value: Any, shape: tuple[int, ...], faults: list[Faul
     if array is None:
         return None
     try:
-        array = np.broadcast_to(array, shape).copy() if array.ndim <= len(shape) else np.reshape(array, shape)
+        array = np.broadcast_to(array, shape).copy()
     except ValueError:
         axes = {"user": "(users,)", "server": "(servers,)", "link": "(users, servers)", "scalar": "()"}[field.shape]
         faults.append(Fault(field.name, f"has shape {array.shape}; it must be {axes} = {shape}, or a number"))
@@ -212,23 +225,27 @@ def _checked(field: Field, value: Any, shape: tuple[int, ...], faults: list[Faul
 
 
 def _checked_metadata(values: Mapping[str, Any], users: int, servers: int, faults: list[Fault]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"source": str(values["source"])}
     for name in _METADATA:
-        value, count = values[name], users if name.startswith("user") else servers
+        value, noun = values[name], name.split("_")[0]
+        count = users if noun == "user" else servers
+        result[name] = None
         if value is None:
-            result[name] = None
-        elif name.endswith("_names"):
-            texts = tuple(str(one) for one in value)
-            if len(texts) != count:
-                faults.append(Fault(name, f"has {len(texts)} names for {count} {name.split('_')[0]}s"))
-            result[name] = texts
+            continue
+        if name.endswith("_names"):
+            if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+                faults.append(Fault(name, f"is {_short(value)}; give a sequence of {count} names"))
+                continue
+            result[name] = tuple(str(one) for one in value)
+            if len(result[name]) != count:
+                faults.append(Fault(name, f"has {len(result[name])} names for {count} {noun}s"))
         else:
             array = _array(value, name, faults)
             if array is not None and (array.shape != (count, 2) or not np.isfinite(array).all()):
                 faults.append(Fault(name, f"has shape {array.shape}; it must be ({count}, 2) finite metres"))
             elif array is not None:
                 array.setflags(write=False)
-            result[name] = array
+                result[name] = array
     return result
 
 
@@ -236,13 +253,18 @@ def _first(mask: npt.NDArray[np.bool_]) -> int:
     return int(np.flatnonzero(mask)[0])
 
 
-def _check_together(values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault]) -> None:
-    """Faults that only two fields together can have."""
+def _check_together(
+    values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault], faulty: set[str]
+) -> None:
+    """Faults that only two fields together can have, wherever both are right by themselves."""
+    def sound(*names: str) -> bool:
+        return not faulty & set(names)
+
     layers = result["layers"]
     for low, high, unit in (("user_frequency_min_hz", "user_frequency_max_hz", " Hz"),
                             ("power_min_w", "power_max_w", " W"),
                             ("min_local_layers", "max_local_layers", "")):
-        if result[high] is None:
+        if not sound(low, high) or result[high] is None:
             continue
         crossed = result[low] > result[high]
         if crossed.any():
@@ -250,17 +272,25 @@ def _check_together(values: Mapping[str, Any], result: dict[str, Any], faults: l
             faults.append(Fault(f"{low}[{n}]", f"is {result[low][n]:g}{unit}, above {high}[{n}] = "
                                                f"{result[high][n]:g}{unit}"))
     for name in ("min_local_layers", "max_local_layers"):
-        if result[name] is not None and (result[name] > layers).any():
+        if sound(name, "layers") and result[name] is not None and (result[name] > layers).any():
             n = _first(result[name] > layers)
             faults.append(Fault(f"{name}[{n}]", f"is {result[name][n]}; the model has {layers} layers"))
-    if (result["server_kappa"] is None) == (result["server_joules_per_flop"] is None):
+    if sound("server_kappa", "server_joules_per_flop") and (
+            (result["server_kappa"] is None) == (result["server_joules_per_flop"] is None)):
         given = "neither" if result["server_kappa"] is None else "both"
         faults.append(Fault("server_kappa, server_joules_per_flop", f"{given} given; give exactly one: server_kappa "
                             "for clock-scaled shares, server_joules_per_flop for time-shared servers"))
-    if result["device_memory_bytes"] is None and (result["memory_bytes_fixed"] + result["memory_bytes_per_layer"]
-                                                  + result["memory_bytes_head"]).any():
+    memory = ("memory_bytes_fixed", "memory_bytes_per_layer", "memory_bytes_head")
+    if sound("device_memory_bytes", *memory) and result["device_memory_bytes"] is None and any(
+            result[name].any() for name in memory):
         faults.append(Fault("device_memory_bytes", "is absent although memory_bytes_* are given; give the limit, or "
                             "leave all of them out"))
+    if sound("weights", "count_upload_delay", "power_min_w", "circuit_power_w", "gain"):
+        _check_weights(values, result, faults)
+
+
+def _check_weights(values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault]) -> None:
+    """Weights under which something has no best value."""
     weights: Weights = values["weights"]
     users = result["gain"].shape[0]
     time, energy = weights.effective("delay", users), weights.effective("energy", users)
