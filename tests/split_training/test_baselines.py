@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 import edgealloc as ea
 from edgealloc.core.run import Run
 from edgealloc.formulations.split_training import baselines
+from edgealloc.formulations.split_training.reduced import radio_weights
 
 ALL = ("edge-only", "local-only", "greedy", "random")
 
@@ -108,7 +109,7 @@ def test_best_power_is_a_minimum(spec: Spec, seed: int, log_band: float) -> None
     power = baselines.best_power_w(problem, n, problem.gain[n, 0], band)
     assert (power >= problem.power_min_w[n]).all()
     assert (power <= problem.power_max_w[n]).all()
-    per_second, per_joule = baselines.radio_weights(problem)
+    per_second, per_joule = radio_weights(problem)
     for k, user in enumerate(n):
         noise = problem.noise_psd_w_per_hz * band[k] / problem.gain[user, 0]
 

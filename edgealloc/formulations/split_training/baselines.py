@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
 from edgealloc.formulations.split_training.allocation import Allocation
-from edgealloc.system.compute import optimal_clock_hz
+from edgealloc.formulations.split_training.reduced import device_clock, device_cost_per_flop, radio_weights
 from edgealloc.system.radio import rate_bits_per_s
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _best_cut(problem: SplitTraining, server: IntArray, split: BoolArray) -> Int
     """
     n = np.flatnonzero(split)
     bandwidth, clock = _equal_shares(problem, server, split)
-    alone, shared = _device_cost_per_flop(problem), np.full(problem.users, np.inf)
+    alone, shared = device_cost_per_flop(problem), np.full(problem.users, np.inf)
     shared[n] = _radio_cost(problem, server, bandwidth, n)
     time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
     stability = problem.weights.effective("stability", problem.users)
@@ -144,20 +144,6 @@ def _best_cut(problem: SplitTraining, server: IntArray, split: BoolArray) -> Int
     return np.where(split & (choice == layers) & ~cuts.local, cuts.low, choice)
 
 
-def _device_cost_per_flop(problem: SplitTraining) -> FloatArray:
-    """Objective per FLOP (N,) on the device at its best clock: (w_t / f + w_e kappa f^2) / (C D)."""
-    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
-    f = _device_clock(problem)
-    return np.asarray((time / f + energy * problem.user_kappa * f**2) / problem.user_flops_per_cycle)
-
-
-def _device_clock(problem: SplitTraining) -> FloatArray:
-    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
-    return optimal_clock_hz(
-        time, energy, problem.user_kappa, problem.user_frequency_min_hz, problem.user_frequency_max_hz
-    )
-
-
 def _radio_cost(
     problem: SplitTraining, server: IntArray, bandwidth_hz: FloatArray, n: IntArray
 ) -> FloatArray:
@@ -172,17 +158,6 @@ def _radio_cost(
 
 
 # ---- resources --------------------------------------------------------------------------------------------
-
-
-def radio_weights(problem: SplitTraining) -> tuple[FloatArray, FloatArray]:
-    """Objective per second of upload and per radiated joule, each (N,).
-
-    The upload costs ``(a_t + a_e p) s / r(b, p)`` with a_t = w_t (if the upload delay counts) + w_e P_circuit
-    and a_e = w_e / eta_pa.
-    """
-    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
-    counted = time if problem.count_upload_delay else 0.0
-    return counted + energy * problem.circuit_power_w, energy / problem.amplifier_efficiency
 
 
 def best_power_w(
@@ -277,7 +252,7 @@ def equal_allocation(problem: SplitTraining, server: IntArray, local_layers: Int
     power[n] = best_power_w(problem, n, problem.gain[n, server[n]], bandwidth[n])
     return Allocation(
         server=np.where(split, server, -1), local_layers=local_layers, power_w=power, bandwidth_hz=bandwidth,
-        user_frequency_hz=_device_clock(problem), server_frequency_hz=clock,
+        user_frequency_hz=device_clock(problem), server_frequency_hz=clock,
     )
 
 

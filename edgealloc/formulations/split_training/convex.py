@@ -36,7 +36,8 @@ from edgealloc.core.run import Progress, Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation
-from edgealloc.formulations.split_training.baselines import best_power_w, equal_allocation, radio_weights
+from edgealloc.formulations.split_training.baselines import best_power_w, equal_allocation
+from edgealloc.formulations.split_training.reduced import radio_weights
 from edgealloc.system.radio import rate_bits_per_s
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
-from edgealloc.formulations.split_training.options import job_cycles, job_response, link_response, own_cost
+from edgealloc.formulations.split_training.options import fixed_cost, job_cycles, job_response, link_response, own_cost
 from edgealloc.formulations.split_training.oracle import best_cut, fill_roots
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.formulations.split_training.resources import band_price, clock_price, members_of
@@ -197,8 +197,7 @@ def _priced_best(data: Reduced, state: State, n: int, m: int) -> tuple[float, in
         return np.inf, -1
     value, cut, _ = best_cut(data, n, m, state.site[m].clock_price, state.root)
     radio, _, _ = link_response(data, n, m, state.site[m].band_price)
-    has_fixed = 1 if data.fixed.size > 1 else 0
-    return value + radio + data.fixed[n * has_fixed, m * has_fixed], cut
+    return value + radio + fixed_cost(data, n, m), cut
 
 
 @kernel

@@ -6,7 +6,7 @@ from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.system.responses import radio_response, server_response
 
-__all__ = ["job_cycles", "job_response", "link_response", "own_cost"]
+__all__ = ["fixed_cost", "job_cycles", "job_response", "link_response", "own_cost"]
 
 
 @kernel
@@ -33,10 +33,15 @@ def job_response(data: Reduced, n: int, m: int, cut: int, price: float) -> tuple
 
 
 @kernel
+def fixed_cost(data: Reduced, n: int, m: int) -> float:
+    """Cost of the link's fixed delay; the (1, 1) array of a problem without one holds 0."""
+    return data.fixed[n, m] if data.fixed.size > 1 else data.fixed[0, 0]
+
+
+@kernel
 def own_cost(data: Reduced, n: int, m: int, cut: int) -> float:
     """The part of a user's cost that no price touches: device, stability, fixed delay; all of it if fully local."""
     user = data.user[n]
     if m < 0:
         return user.local_cost
-    has_fixed = 1 if data.fixed.size > 1 else 0
-    return user.device * cut + user.instability * data.factor[cut] + data.fixed[n * has_fixed, m * has_fixed]
+    return user.device * cut + user.instability * data.factor[cut] + fixed_cost(data, n, m)

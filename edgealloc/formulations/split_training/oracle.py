@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
-from edgealloc.formulations.split_training.options import link_response
+from edgealloc.formulations.split_training.options import fixed_cost, link_response
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.system.responses import server_response
 
@@ -81,7 +81,6 @@ def _ask(
 ) -> None:
     """Best option of users start..stop-1; `known` remembers radio values and `known_at` their prices (of the whole band)."""
     servers = data.server.size
-    has_fixed = 1 if data.fixed.size > 1 else 0
     root = np.empty(data.factor.size)
     for n in range(start, stop):
         best, at_server, at_cut, at_band, at_share = data.user[n].local_cost, -1, data.factor.size - 1, 0.0, 0.0
@@ -93,7 +92,7 @@ def _ask(
                 if data.gain[n, m] <= 0.0:
                     continue
                 total, chosen, clock = best_cut(data, n, m, price_f[m], root)
-                total += data.fixed[n * has_fixed, m * has_fixed]
+                total += fixed_cost(data, n, m)
                 if total >= best:
                     continue
                 # the radio value is concave in its price and >= 0: it is at least known * min(1, price/known_at)

@@ -13,7 +13,9 @@ from edgealloc.system.compute import optimal_clock_hz
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["SERVER", "USER", "Reduced", "device_clock", "reduce"]
+__all__ = [
+    "SERVER", "USER", "Reduced", "device_clock", "device_cost_per_flop", "radio_weights", "reduce",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -86,13 +88,30 @@ def device_clock(problem: SplitTraining) -> FloatArray:
     )
 
 
+def device_cost_per_flop(problem: SplitTraining) -> FloatArray:
+    """Objective per FLOP (N,) on the device at its best clock: (w_t / f + w_e kappa f^2) / (C D)."""
+    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
+    f = device_clock(problem)
+    return np.asarray((time / f + energy * problem.user_kappa * f**2) / problem.user_flops_per_cycle, dtype=np.float64)
+
+
+def radio_weights(problem: SplitTraining) -> tuple[FloatArray, FloatArray]:
+    """Objective per second of upload and per radiated joule, each (N,).
+
+    The upload costs ``(a_t + a_e p) s / r(b, p)`` with a_t = w_t (if the upload delay counts) + w_e P_circuit
+    and a_e = w_e / eta_pa.
+    """
+    time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
+    counted = time if problem.count_upload_delay else 0.0
+    return counted + energy * problem.circuit_power_w, energy / problem.amplifier_efficiency
+
+
 def reduce(problem: SplitTraining) -> Reduced:
     """Coefficients of a problem; memory is that of a few arrays of length N beside the gains."""
     users, layers = problem.users, problem.layers
     time = problem.weights.effective("delay", users)
     energy = problem.weights.effective("energy", users)
-    clock = device_clock(problem)
-    per_flop = (time / clock + energy * problem.user_kappa * clock**2) / problem.user_flops_per_cycle
+    per_flop = device_cost_per_flop(problem)
     device = per_flop * problem.layer_flops
     instability = problem.weights.effective("stability", users) / problem.samples
     with np.errstate(divide="ignore"):
@@ -102,7 +121,7 @@ def reduce(problem: SplitTraining) -> Reduced:
     whole = per_flop * (layers * problem.layer_flops + problem.head_flops)
     local_cost[cuts.local] = whole[cuts.local] + instability[cuts.local] * factor[layers]
     nats = problem.upload_bits * math.log(2.0)
-    upload_time = (time if problem.count_upload_delay else 0.0) + energy * problem.circuit_power_w
+    per_second, per_joule = radio_weights(problem)
     server_time = time + energy * problem.idle_power_w
     fixed = np.zeros((1, 1))
     if problem.fixed_delay_s.any():
@@ -110,8 +129,8 @@ def reduce(problem: SplitTraining) -> Reduced:
     user = np.zeros(users, dtype=USER)
     for name, values in {
         "low": cuts.low, "high": cuts.high, "local_cost": local_cost, "device": device, "instability": instability,
-        "layer": problem.layer_flops, "head": problem.head_flops, "k1": upload_time * nats,
-        "k2": energy / problem.amplifier_efficiency * nats, "power_low": problem.power_min_w,
+        "layer": problem.layer_flops, "head": problem.head_flops, "k1": per_second * nats,
+        "k2": per_joule * nats, "power_low": problem.power_min_w,
         "power_high": problem.power_max_w, "time_weight": server_time, "energy_weight": energy,
     }.items():
         user[name] = values
