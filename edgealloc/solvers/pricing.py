@@ -142,6 +142,7 @@ def maximise_bound(
         done = bundle.failed or bundle.predicted <= max(1e-10 * abs(state.bound), 1e-3 * separation)
         if not bundle.failed and (done or iteration % MIX_EVERY == 0):
             state.objective = problem.recover_mixture(bundle.mixture())
+            run.report("mixture", iteration, state.objective, state.bound)
             if state.gap() <= run.gap:
                 state.termination = Termination.GAP
                 return
