@@ -79,11 +79,11 @@ class Problem(ABC, Generic[A, C]):
         """An allocation with the right shapes and types, or a DataError."""
 
     @abstractmethod
-    def agents_table(self, allocation: A, costs: C) -> dict[str, Any]:
+    def agents_table(self, allocation: A, costs: C) -> Mapping[str, Any]:
         """Columns of the per-agent frame."""
 
     @abstractmethod
-    def servers_table(self, solution: Solution[A, C]) -> dict[str, Any]:
+    def servers_table(self, solution: Solution[A, C]) -> Mapping[str, Any]:
         """Columns of the per-server frame."""
 
     @abstractmethod

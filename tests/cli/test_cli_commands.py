@@ -200,8 +200,8 @@ WAITING = """
 import sys, time
 import edgealloc as ea
 def wait(problem, run):
-    print("ready", file=sys.stderr, flush=True)
     try:
+        print("ready", file=sys.stderr, flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         pass
@@ -219,6 +219,8 @@ def test_a_real_interrupt_ends_the_process_with_130(small: Path, tmp_path: Path)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a job in the background of a script ignores SIGINT, and its children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "ready\n"

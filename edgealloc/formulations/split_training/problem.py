@@ -268,11 +268,11 @@ class SplitTraining(Problem[Allocation, Costs]):
         result: dict[str, FloatArray] = resolve(f"{_HERE}.resources:marginal_prices")(self, self.check_allocation(allocation))
         return result
 
-    def agents_table(self, allocation: Allocation, costs: Costs) -> Mapping[str, Any]:  # type: ignore[override]
+    def agents_table(self, allocation: Allocation, costs: Costs) -> Mapping[str, Any]:
         result: Mapping[str, Any] = resolve(f"{_HERE}.views:users_table")(self, allocation, costs)
         return result
 
-    def servers_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:  # type: ignore[override]
+    def servers_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:
         result: Mapping[str, Any] = resolve(f"{_HERE}.views:servers_table")(self, solution)
         return result
 
