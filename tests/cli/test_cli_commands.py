@@ -214,7 +214,7 @@ def test_a_real_interrupt_ends_the_process_with_130(small: Path, tmp_path: Path)
     plugin = tmp_path / "wait.py"
     plugin.write_text(WAITING, encoding="utf-8")
     command = [sys.executable, "-c", "from edgealloc.cli import main; main()", "solve", str(small)]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: PLW1509 - no threads run here, and no other argument can do it
         [*command, "--method", "wait", "--plugin", str(plugin)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
