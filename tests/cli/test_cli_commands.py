@@ -213,14 +213,14 @@ ea.register_method("split-training", ea.Method("wait", "", run=wait))
 def test_a_real_interrupt_ends_the_process_with_130(small: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "wait.py"
     plugin.write_text(WAITING, encoding="utf-8")
-    command = [sys.executable, "-c", "from edgealloc.cli import main; main()", "solve", str(small)]
-    process = subprocess.Popen(  # noqa: PLW1509 - no threads run here, and no other argument can do it
+    # a job in the background of a script ignores SIGINT, and its children inherit that: undo it
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom edgealloc.cli import main; main()"
+    command = [sys.executable, "-c", code, "solve", str(small)]
+    process = subprocess.Popen(
         [*command, "--method", "wait", "--plugin", str(plugin)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a job in the background of a script ignores SIGINT, and its children would inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "ready\n"
