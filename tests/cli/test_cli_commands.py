@@ -214,7 +214,8 @@ def test_a_real_interrupt_ends_the_process_with_130(small: Path, tmp_path: Path)
     plugin = tmp_path / "wait.py"
     plugin.write_text(WAITING, encoding="utf-8")
     # a job in the background of a script ignores SIGINT, and its children inherit that: undo it
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom edgealloc.cli import main; main()"
+    restored = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{restored}\nfrom edgealloc.cli import main; main()"
     command = [sys.executable, "-c", code, "solve", str(small)]
     process = subprocess.Popen(
         [*command, "--method", "wait", "--plugin", str(plugin)],
