@@ -12,7 +12,6 @@ The bound is valid in floating point: see `system.responses` and `solvers.pricin
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
 __all__ = ["SplitPricing", "run"]
-
-log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -189,10 +186,11 @@ def _stages(
         for _ in range(ROUNDS):
             # prices stop rising at a thousandth of the gap: when moves close most of it, they are asked again
             before = state.gap()
-            for stage in (_bound, _search):
-                if state.gap() > run.gap:
-                    stage(data, pricing, state, bundle, run)
-                    run.check_time()
+            if state.gap() > run.gap and not bundle.failed:
+                maximise_bound(pricing, state, bundle, run)
+            run.check_time()
+            if state.gap() > run.gap:
+                _search(data, pricing, state, run)
             if state.gap() <= run.gap or state.gap() > 0.2 * before:
                 break
         if state.gap() > run.gap:
@@ -236,13 +234,7 @@ def _supporting(data: Reduced, server: IntArray, cut: IntArray, before: FloatArr
     return np.where(busy, prices, np.maximum(idle, 1e-9 * typical))
 
 
-def _bound(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
-    """Better prices."""
-    if not bundle.failed:
-        maximise_bound(pricing, state, bundle, run)
-
-
-def _search(data: Reduced, pricing: SplitPricing, state: Pricing, bundle: Bundle, run: Run) -> None:
+def _search(data: Reduced, pricing: SplitPricing, state: Pricing, run: Run) -> None:
     """Local search from the best recovered assignments."""
     for start, (cost, server, cut) in enumerate(list(pricing.best)):
         moved = make_state(data, server, cut)

@@ -202,7 +202,13 @@ def optimal_allocation(
     Allocation
         Globally optimal for these integers, to about 1e-14 of the objective.
     """
-    data = reduce(problem) if data is None else data
+    return _solved(problem, server, local_layers, reduce(problem) if data is None else data)[0]
+
+
+def _solved(
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, data: Reduced
+) -> tuple[Allocation, FloatArray, FloatArray]:
+    """The optimal allocation and the multipliers (M,), (M,) that split the servers."""
     # writable copies: kernels are compiled for one kind of array
     server, cut = np.array(server, dtype=np.int64), np.array(local_layers, dtype=np.int64)
     price_b, price_f = server_prices(data, server, cut)
@@ -212,8 +218,9 @@ def optimal_allocation(
         members = order[offsets[m] : offsets[m + 1]]
         if members.size:
             split(data, members, m, cut, float(price_b[m]), float(price_f[m]), band, power, share)
-    return Allocation(server=server, local_layers=cut, power_w=power, bandwidth_hz=band,
-                      user_frequency_hz=device_clock(problem), server_frequency_hz=share)
+    allocation = Allocation(server=server, local_layers=cut, power_w=power, bandwidth_hz=band,
+                            user_frequency_hz=device_clock(problem), server_frequency_hz=share)
+    return allocation, price_b, price_f
 
 
 def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str, FloatArray]:
@@ -227,8 +234,7 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
         differences of the optimal objective with the integers held.
     """
     data = reduce(problem)
-    price_b, price_f = server_prices(data, np.array(allocation.server), np.array(allocation.local_layers))
-    best = optimal_allocation(problem, allocation.server, allocation.local_layers, data=data)
+    best, price_b, price_f = _solved(problem, allocation.server, allocation.local_layers, data)
     n = np.flatnonzero(best.server >= 0)
     m = best.server[n]
     k1, k2 = data.user["k1"][n], data.user["k2"][n]
