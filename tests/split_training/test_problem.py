@@ -68,7 +68,10 @@ def test_numbers_stand_for_everybody() -> None:
 @pytest.mark.parametrize("field", ARRAYS, ids=lambda field: field.name)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0], ids=str)
 def test_one_bad_entry_is_named(field: Any, bad: float) -> None:
-    """nan, inf or a negative number anywhere: the fault names field, index, value, unit and allowed range."""
+    """nan, inf or a negative number anywhere: the fault names field, index, value, unit and allowed range; inf
+    means "no limit" where a field says so."""
+    if field.endless and bad == np.inf:
+        return
     start = {"gain": 1e-10, "user_frequency_max_hz": 1e9, "max_local_layers": 3.0, "min_local_layers": 1.0}
     array = np.full(EXPECTED_SHAPE[field.shape], start.get(field.name, 1.0))
     where = (1,) if array.ndim == 1 else (2, 1)

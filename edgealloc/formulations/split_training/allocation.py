@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Allocation", "Costs"]
@@ -50,8 +51,12 @@ class Costs:
     energy_j : array
     instability : array
         Average-replace-one stability AS of the fine-tuned part.
+    lateness_s : array
+        Time beyond the deadline, upload always counted; 0 where there is no deadline.
     user_objective : array
-        Weighted sum per user.
+        Weighted sum per user, with the penalty of a soft deadline; without the delay where only the longest counts.
+    round_objective : float
+        Weight times the longest delay if ``delay="max"``, else 0.
     """
 
     device_delay_s: FloatArray
@@ -65,12 +70,19 @@ class Costs:
     idle_energy_j: FloatArray
     energy_j: FloatArray
     instability: FloatArray
+    lateness_s: FloatArray
     user_objective: FloatArray
+    round_objective: float = 0.0
 
     @property
     def objective(self) -> float:
-        """Sum of `user_objective`."""
-        return float(self.user_objective.sum())
+        """Sum of `user_objective`, plus `round_objective`."""
+        return float(self.user_objective.sum()) + self.round_objective
+
+    @property
+    def response_s(self) -> FloatArray:
+        """What a deadline limits (N,): device, upload, server and fixed delay together."""
+        return np.asarray(self.device_delay_s + self.upload_delay_s + self.server_delay_s + self.fixed_delay_s)
 
     @property
     def total_energy_j(self) -> float:

@@ -25,6 +25,10 @@ CONSTRAINTS: Final[tuple[Constraint, ...]] = (
     Constraint("server", "one server per user with a link to it; none if and only if alpha_n = Y", "1"),
     Constraint("stability_limit", "AS(alpha_n / Y, k_n) <= AS_max", "1"),
     Constraint("device_memory_bytes", "fixed + alpha_n per_layer (+ head if fully local) <= Mem_n", "B"),
+    Constraint("deadline_s", "device + upload + server + fixed delay <= D_n", "s", priced=True),
+    Constraint("users_per_server", "number of users of m <= U_m", "1", priced=True),
+    Constraint("server_memory_bytes", "sum of fixed + (Y - alpha_n) per_layer over the users of m <= Mem_m", "B",
+               priced=True),
 )
 
 #: A gain that any receiver hears (-120 dB): what the repair of an unreachable user writes down.
@@ -114,7 +118,11 @@ def excesses(problem: SplitTraining, a: Allocation) -> list[tuple[str, float, fl
         if (share < 0.0).any():
             rows.append((name, float(-share.min()), float("inf")))
         else:
-            add(name, np.bincount(m, weights=share[remote], minlength=problem.servers), limit)
+            used = np.bincount(m, weights=share[remote], minlength=problem.servers)
+            add(name, used, limit)
+            if problem.resource_sense == "exactly":
+                idle = np.bincount(m, minlength=problem.servers) == 0
+                add(name, np.where(idle, 0.0, limit - used), 0.0, limit)
     add_range("power_w", a.power_w[remote], problem.power_min_w[remote], problem.power_max_w[remote])
     add_range("user_frequency_hz", a.user_frequency_hz, problem.user_frequency_min_hz, problem.user_frequency_max_hz)
     top = highest_cut(problem)
@@ -128,7 +136,40 @@ def excesses(problem: SplitTraining, a: Allocation) -> list[tuple[str, float, fl
         add("stability_limit", value, problem.stability_limit)
     if problem.device_memory_bytes is not None:
         add("device_memory_bytes", memory_need(problem, a.local_layers), problem.device_memory_bytes)
-    return rows
+    if problem.deadline_s is not None:
+        late, hard = problem.evaluate(a).lateness_s, hard_deadlines(problem)
+        add("deadline_s", np.where(hard, late, 0.0), 0.0, np.where(hard, problem.deadline_s, 1.0))
+    if problem.users_per_server is not None:
+        over = np.maximum(np.bincount(m, minlength=problem.servers) - problem.users_per_server, 0)
+        rows.append(("users_per_server", float(over.max()), float(over.max())))
+    if problem.server_memory_bytes is not None:
+        need = np.bincount(m, weights=server_memory_need(problem, a.local_layers)[remote], minlength=problem.servers)
+        add("server_memory_bytes", need, problem.server_memory_bytes)
+    return _worst(rows)
+
+
+def _worst(rows: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """One row per name: a limit may be looked at from both sides."""
+    worst: dict[str, tuple[float, float]] = {}
+    for name, amount, share in rows:
+        before = worst.get(name, (0.0, 0.0))
+        worst[name] = (max(amount, before[0]), max(share, before[1]))
+    return [(name, *pair) for name, pair in worst.items()]
+
+
+def hard_deadlines(problem: SplitTraining) -> npt.NDArray[np.bool_]:
+    """Users (N,) with a deadline that must be kept."""
+    if problem.deadline_s is None:
+        return np.zeros(problem.users, dtype=np.bool_)
+    soft = False if problem.deadline_penalty_per_s is None else np.isfinite(problem.deadline_penalty_per_s)
+    return np.asarray(np.isfinite(problem.deadline_s) & ~soft, dtype=np.bool_)
+
+
+def server_memory_need(problem: SplitTraining, local_layers: Any) -> npt.NDArray[np.float64]:
+    """Memory (N,) that a user takes on its server at a cut, in bytes."""
+    need: npt.NDArray[np.float64] = problem.server_memory_bytes_fixed + (
+        problem.layers - np.asarray(local_layers)) * problem.server_memory_bytes_per_layer
+    return need
 
 
 def diagnose(problem: SplitTraining) -> Diagnosis | None:

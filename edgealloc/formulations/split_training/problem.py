@@ -77,9 +77,20 @@ class SplitTraining(Problem[Allocation, Costs]):
     stability : Stability
     count_upload_delay : bool
         False reproduces the paper literally: the upload costs energy only.
+    resource_sense : {"at_most", "exactly"}
+        "exactly": a server that serves somebody hands out all of its bandwidth and clock (the paper's equalities; they
+        bite where servers are clock-scaled), one that serves nobody spends nothing.
+    delay : {"sum", "max"}
+        "max": synchronous rounds, :math:`w_t \max_n T_n` in place of :math:`\sum_n w_t T_n`.
     stability_limit, device_memory_bytes : (N,), optional
         Limits; the memory needs `memory_bytes_fixed`, `memory_bytes_per_layer` and, for fully local users,
         `memory_bytes_head`.
+    deadline_s, deadline_penalty_per_s : (N,), optional
+        Longest time of a step, the upload always counted; with a penalty Theta the deadline is soft and costs
+        ``Theta max(0, T_n - D_n)``. inf: no deadline; no softness.
+    users_per_server : (M,), optional
+    server_memory_bytes : (M,), optional
+        Holds ``server_memory_bytes_fixed + (layers - alpha) server_memory_bytes_per_layer`` of every user served.
     user_names, server_names, user_xy_m, server_xy_m, source : optional
         For tables and maps.
 
@@ -121,6 +132,14 @@ class SplitTraining(Problem[Allocation, Costs]):
     memory_bytes_fixed: Any = 0.0
     memory_bytes_per_layer: Any = 0.0
     memory_bytes_head: Any = 0.0
+    deadline_s: Any = None
+    deadline_penalty_per_s: Any = None
+    users_per_server: Any = None
+    server_memory_bytes: Any = None
+    server_memory_bytes_fixed: Any = 0.0
+    server_memory_bytes_per_layer: Any = 0.0
+    resource_sense: str = "at_most"
+    delay: str = "sum"
     user_names: Any = None
     server_names: Any = None
     user_xy_m: Any = None
@@ -197,16 +216,25 @@ class SplitTraining(Problem[Allocation, Costs]):
             delay = device_delay + server_delay + fixed + (upload_delay if self.count_upload_delay else 0.0)
             energy = device_energy + upload_energy + server_energy + idle_energy
             instability = self.stability.value(a.local_layers / self.layers, self.samples)
-            objective = (
-                _weighted(self.weights.effective("delay", self.users), delay)
-                + _weighted(self.weights.effective("energy", self.users), energy)
-                + _weighted(self.weights.effective("stability", self.users), instability)
-            )
+            per_second = self.weights.effective("delay", self.users)
+            objective = _weighted(self.weights.effective("energy", self.users), energy)
+            objective = objective + _weighted(self.weights.effective("stability", self.users), instability)
+            longest = 0.0
+            if self.delay == "max":
+                longest = float((per_second * delay).max())
+            else:
+                objective = _weighted(per_second, delay) + objective
+            lateness = np.zeros(self.users)
+            if self.deadline_s is not None:
+                lateness = np.maximum(device_delay + upload_delay + server_delay + fixed - self.deadline_s, 0.0)
+            if self.deadline_penalty_per_s is not None:
+                soft = np.isfinite(self.deadline_penalty_per_s)
+                objective = objective + np.where(soft, np.where(soft, self.deadline_penalty_per_s, 0.0) * lateness, 0.0)
         return Costs(
             device_delay_s=device_delay, upload_delay_s=upload_delay, server_delay_s=server_delay,
             fixed_delay_s=fixed, delay_s=delay, device_energy_j=device_energy, upload_energy_j=upload_energy,
             server_energy_j=server_energy, idle_energy_j=idle_energy, energy_j=energy, instability=instability,
-            user_objective=objective,
+            lateness_s=lateness, user_objective=objective, round_objective=longest,
         )
 
     # ---- limits ---------------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.weights import TERMS, Weights
-from edgealloc.errors import DataError, Fault
+from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.system.stability import Stability
 
-__all__ = ["FIELDS", "Field", "checked_fields"]
+__all__ = ["CHOICES", "FIELDS", "Field", "checked_fields"]
 
 #: below this a link is noise in any band; 0 says "no link" and is what should be written
 SMALLEST_GAIN: Final = 1e-30
@@ -37,6 +37,8 @@ class Field:
     optional : bool
         None is allowed and means that there is no such limit.
     integer : bool
+    endless : bool
+        inf is allowed, and means that this user or server has no such limit.
     text : str
         Meaning.
     """
@@ -52,6 +54,7 @@ class Field:
     default: float | None = None
     optional: bool = False
     integer: bool = False
+    endless: bool = False
 
 
 def _positive(name: str, symbol: str, unit: str, shape: str, text: str) -> Field:
@@ -92,7 +95,19 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("memory_bytes_fixed", "", "B", "user", "memory used whatever the cut", default=0.0),
     Field("memory_bytes_per_layer", "", "B", "user", "memory per local layer", default=0.0),
     Field("memory_bytes_head", "", "B", "user", "memory of head and logits, if fully local", default=0.0),
+    Field("deadline_s", "D_n", "s", "user", "longest time of a step, upload always counted", open_low=True, optional=True,
+          endless=True),
+    Field("deadline_penalty_per_s", "Theta_n", "1/s", "user", "soft deadline: objective per second late; inf = hard",
+          open_low=True, optional=True, endless=True),
+    Field("users_per_server", "U_m", "1", "server", "most users of a server", optional=True, integer=True),
+    Field("server_memory_bytes", "Mem_m", "B", "server", "server memory for the layers of its users", optional=True,
+          endless=True),
+    Field("server_memory_bytes_fixed", "", "B", "user", "server memory used whatever the cut", default=0.0),
+    Field("server_memory_bytes_per_layer", "", "B", "user", "server memory per layer trained there", default=0.0),
 )
+
+#: Fields that are one of a few words.
+CHOICES: Final[dict[str, tuple[str, ...]]] = {"resource_sense": ("at_most", "exactly"), "delay": ("sum", "max")}
 
 _METADATA: Final = ("user_names", "server_names", "user_xy_m", "server_xy_m")
 
@@ -134,6 +149,9 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
             faults.append(Fault(name, f"is a {type(values[name]).__name__}; give an edgealloc.{cls.__name__}"))
     if not isinstance(values["count_upload_delay"], (bool, np.bool_)):
         faults.append(Fault("count_upload_delay", f"is {values['count_upload_delay']!r}; give True or False"))
+    for name, words in CHOICES.items():
+        if values[name] not in words:
+            faults.append(Fault(name, f"is {values[name]!r}; {nearest(str(values[name]), words)}"))
     if isinstance(values["weights"], Weights):
         for term in TERMS:
             size = np.size(getattr(values["weights"], term))
@@ -182,7 +200,7 @@ def _short(value: Any) -> str:
 def _range(field: Field) -> str:
     unit = "" if field.unit == "1" else f" {field.unit}"
     bracket = "(" if field.open_low else "["
-    high = "inf)" if math.isinf(field.high) else f"{field.high:g}]"
+    high = f"{field.high:g}]" if math.isfinite(field.high) else "inf]" if field.endless else "inf)"
     return f"{bracket}{field.low:g}, {high}{unit}"
 
 
@@ -199,7 +217,8 @@ def _checked(field: Field, value: Any, shape: tuple[int, ...], faults: list[Faul
         faults.append(Fault(field.name, f"has shape {array.shape}; it must be {axes} = {shape}, or a number"))
         return None
     low_bad = (array <= field.low) if field.open_low else (array < field.low)
-    bad = ~np.isfinite(array) | low_bad | (array > field.high)
+    missing = np.isnan(array) if field.endless else ~np.isfinite(array)
+    bad = missing | low_bad | (array > field.high)
     if field.name == "gain":
         bad |= (array > 0.0) & (array < SMALLEST_GAIN)
     if field.integer:
@@ -285,8 +304,32 @@ def _check_together(
             result[name].any() for name in memory):
         faults.append(Fault("device_memory_bytes", "is absent although memory_bytes_* are given; give the limit, or "
                             "leave all of them out"))
+    server_memory = ("server_memory_bytes_fixed", "server_memory_bytes_per_layer")
+    if sound("server_memory_bytes", *server_memory) and result["server_memory_bytes"] is None and any(
+            result[name].any() for name in server_memory):
+        faults.append(Fault("server_memory_bytes", "is absent although server_memory_bytes_* are given; give the limit, "
+                            "or leave both of them out"))
+    if sound("deadline_s", "deadline_penalty_per_s") and result["deadline_s"] is None and (
+            result["deadline_penalty_per_s"] is not None):
+        faults.append(Fault("deadline_penalty_per_s", "is given without deadline_s, which it makes soft"))
+    if values["delay"] == "max":
+        _check_round(values, result, faults, faulty)
     if sound("weights", "count_upload_delay", "power_min_w", "circuit_power_w", "gain"):
         _check_weights(values, result, faults)
+
+
+def _check_round(values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault], faulty: set[str]) -> None:
+    """What a synchronous round needs: one delay weight for all, and delays that are all counted the same way."""
+    weights = values["weights"]
+    if isinstance(weights, Weights) and np.unique(np.asarray(weights.delay)).size > 1:
+        faults.append(Fault("weights.delay", "differs between users while delay is 'max': a round has one length and one "
+                            "weight; give one number"))
+    if not values["count_upload_delay"]:
+        faults.append(Fault("count_upload_delay", "is False while delay is 'max'; a round ends when its last upload and "
+                            "last layer are done: leave it True"))
+    if not faulty & {"deadline_penalty_per_s"} and result["deadline_penalty_per_s"] is not None:
+        faults.append(Fault("deadline_penalty_per_s", "is given while delay is 'max'; rounds take hard deadlines only: "
+                            "leave it out"))
 
 
 def _check_weights(values: Mapping[str, Any], result: dict[str, Any], faults: list[Fault]) -> None:

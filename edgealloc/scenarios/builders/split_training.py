@@ -205,7 +205,7 @@ def _draw_devices(group: UserGroup, size: int, stream: np.random.Generator) -> t
     return devices, np.minimum(np.searchsorted(steps, stream.random(size), side="right"), len(devices) - 1)
 
 
-def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
+def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, Any], tuple[str, ...]]:
     columns: dict[str, list[FloatArray]] = {}
     names: list[str] = []
     for group in document.servers:
