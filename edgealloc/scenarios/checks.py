@@ -32,6 +32,7 @@ from edgealloc.scenarios.schema import (
     ServerGroup,
     StabilitySection,
     UserGroup,
+    WeightsSection,
 )
 from edgealloc.system.memory import STATE_BYTES
 from edgealloc.system.stability import Stability
@@ -80,6 +81,8 @@ def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[D
     _check_groups(sections, catalog, shape, faults)
     _check_radio(sections, faults)
     _check_stability(sections.stability, faults)
+    _check_deadlines(sections, faults)
+    _check_server_memory(raw, sections, faults)
     gains = _check_links(sections, folder, faults)
     if faults or document is None:
         raise DataError(_unique(faults), source)
@@ -98,6 +101,7 @@ class _Sections:
         self.area = _salvage(AreaSection, raw.get("area", {}))
         self.radio = _salvage(RadioSection, raw.get("radio"))
         self.stability = _salvage(StabilitySection, raw.get("stability", {}))
+        self.weights = _salvage(WeightsSection, raw.get("weights", {}))
         self.limits = _salvage(LimitsSection, raw.get("limits", {}))
         self.users = _groups(UserGroup, raw.get("users"))
         self.servers = _groups(ServerGroup, raw.get("servers"))
@@ -182,9 +186,12 @@ def _near(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]) -> None:
-    needs_memory = sections.limits.get("device_memory", True)
+    needs_memory = {
+        "users": sections.limits.get("device_memory", True),
+        "servers": sections.limits.get("server_memory", False),
+    }
     for kind, groups in (("users", sections.users), ("servers", sections.servers)):
-        needed = ("power", "memory") if kind == "users" and needs_memory else ("power",)
+        needed = ("power", "memory") if needs_memory[kind] else ("power",)
         for i, group in enumerate(groups):
             where = f"{kind}.{i}"
             count, positions = group.get("count"), group.get("positions")
@@ -232,6 +239,88 @@ def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> No
             faults.append(Fault(f"{where}.{key}", f"is {value}; the model has {layers} layers"))
     if low is not None and high is not None and low > high:
         faults.append(Fault(f"{where}.min_local_layers", f"is {low}, above max_local_layers = {high}"))
+
+
+def _check_deadlines(sections: _Sections, faults: list[Fault]) -> None:
+    """A price of being late needs a deadline; synchronous rounds take neither that price nor uncounted uploads."""
+    limits, faulty = sections.limits, -1.0  # a deadline that is at fault already is one all the same
+    somebody = False
+    prices = [("limits.deadline_penalty", limits.get("deadline_penalty"))]
+    for i, group in enumerate(sections.users):
+        where, deadline, price = f"users.{i}", group.get("deadline", faulty), group.get("deadline_penalty")
+        if deadline is None:
+            deadline = limits.get("deadline", faulty)
+        has_deadline = deadline is not None and bool(np.isfinite(deadline))
+        somebody |= has_deadline
+        prices.append((f"{where}.deadline_penalty", price))
+        if price is not None and np.isfinite(price) and not has_deadline:
+            faults.append(
+                Fault(
+                    f"{where}.deadline_penalty",
+                    f"is {price:g}, but these users have no deadline to be late for; give them one "
+                    "(deadline = '300 ms', here or under [limits]), or leave the penalty out",
+                )
+            )
+    general = limits.get("deadline_penalty")
+    if general is not None and np.isfinite(general) and sections.users and not somebody:
+        faults.append(
+            Fault(
+                "limits.deadline_penalty",
+                f"is {general:g}, but nobody has a deadline to be late for; give deadline = '300 ms' under [limits] "
+                "or in a [[users]] table, or leave the penalty out",
+            )
+        )
+    if sections.weights.get("delay_over_users") != "max":
+        return
+    for where, price in prices:
+        if price is not None and np.isfinite(price):
+            faults.append(
+                Fault(
+                    where,
+                    f"is {price:g} while weights.delay_over_users is 'max': synchronous rounds take hard deadlines "
+                    "only; leave the penalty out, or use 'sum'",
+                )
+            )
+    if not sections.radio.get("count_upload_delay", True):
+        faults.append(
+            Fault(
+                "radio.count_upload_delay",
+                "is false while weights.delay_over_users is 'max': a round ends when its last upload is done; "
+                "set it to true, or use 'sum'",
+            )
+        )
+
+
+def _check_server_memory(raw: Mapping[str, Any], sections: _Sections, faults: list[Fault]) -> None:
+    """Numbers that nothing would use until the limit is switched on; switched off by name, they may stay."""
+    limits = sections.limits
+    switch, servers = raw.get("limits", {}), raw.get("servers")
+    if isinstance(switch, Mapping) and "server_memory" not in switch:
+        given = [
+            f"servers.{i}.{key}"
+            for i, group in enumerate(servers if isinstance(servers, (list, tuple)) else ())
+            if isinstance(group, Mapping)
+            for key in ("memory", "memory_share")
+            if group.get(key) is not None
+        ]
+        if limits.get("shared_base"):
+            given.append("limits.shared_base")
+        faults += [
+            Fault(
+                where,
+                "is given, but nothing uses it: the memory of servers is not limited; set server_memory = true under "
+                "[limits] (or false, to keep the number for later)",
+            )
+            for where in given
+        ]
+    if limits.get("shared_base") and sections.model.get("training") == "full":
+        faults.append(
+            Fault(
+                "limits.shared_base",
+                "is true, but model.training is 'full': every user changes all weights, so there is no frozen model to "
+                "share; set it to false",
+            )
+        )
 
 
 def _check_radio(sections: _Sections, faults: list[Fault]) -> None:

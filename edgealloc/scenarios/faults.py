@@ -3,15 +3,16 @@ name."""
 
 from __future__ import annotations
 
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edgealloc.errors import Fault, nearest
-from edgealloc.scenarios.quantities import short, unit_of
+from edgealloc.scenarios.quantities import short, unit_of, word_of
 from edgealloc.scenarios.schema import (
     AreaSection,
     CatalogSection,
@@ -26,7 +27,7 @@ from edgealloc.scenarios.schema import (
     WeightsSection,
 )
 
-__all__ = ["SECTIONS", "described", "document_faults", "field_unit"]
+__all__ = ["SECTIONS", "described", "document_faults", "field_unit", "field_word", "problem_faults"]
 
 #: path without list indices -> the table it names
 SECTIONS: Final[Mapping[tuple[str, ...], type[BaseModel]]] = {
@@ -54,14 +55,93 @@ def described(section: tuple[str, ...], key: str) -> str:
 
 def field_unit(section: tuple[str, ...], key: str) -> str | None:
     """SI unit of a key, "" for plain numbers, None if it is no quantity."""
+    return unit_of(_metadata(section, key))
+
+
+def field_word(section: tuple[str, ...], key: str) -> str | None:
+    """What a key says for infinity ("none" for a deadline), None if it cannot be infinite."""
+    return word_of(_metadata(section, key))
+
+
+def _metadata(section: tuple[str, ...], key: str) -> list[Any]:
     model = SECTIONS.get(section)
     info = None if model is None else model.model_fields.get(key)
     if info is None:
-        return None
+        return []
     metadata: list[Any] = [*info.metadata]
     for part in (info.annotation, *typing.get_args(info.annotation)):
         metadata += getattr(part, "__metadata__", ())
-    return unit_of(metadata)
+    return metadata
+
+
+#: field of the problem -> keys of a file that it comes from, a group's before the general one
+_PROBLEM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "user_flops_per_cycle": ("users.flops",),
+    "user_kappa": ("users.power",),
+    "user_frequency_min_hz": ("users.clock_min",),
+    "user_frequency_max_hz": ("users.clock",),
+    "power_min_w": ("radio.power_min",),
+    "power_max_w": ("users.power_max", "radio.power_max"),
+    "samples": ("users.samples",),
+    "min_local_layers": ("users.min_local_layers",),
+    "max_local_layers": ("users.max_local_layers",),
+    "idle_power_w": ("users.idle_power",),
+    "device_memory_bytes": ("users.memory",),
+    "deadline_s": ("users.deadline", "limits.deadline"),
+    "deadline_penalty_per_s": ("users.deadline_penalty", "limits.deadline_penalty"),
+    "server_flops_per_cycle": ("servers.flops",),
+    "server_kappa": ("servers.power",),
+    "server_joules_per_flop": ("servers.power",),
+    "server_frequency_max_hz": ("servers.clock",),
+    "bandwidth_max_hz": ("servers.bandwidth",),
+    "users_per_server": ("servers.users_max",),
+    "server_memory_bytes": ("servers.memory",),
+    "stability_limit": ("limits.stability_limit",),
+    "resource_sense": ("limits.resources",),
+    "delay": ("weights.delay_over_users",),
+    "gain": ("radio.gain_file",),
+    "noise_psd_w_per_hz": ("radio.noise_density",),
+    "fixed_delay_s": ("radio.downlink_rate",),
+    "amplifier_efficiency": ("radio.amplifier_efficiency",),
+    "circuit_power_w": ("radio.circuit_power",),
+    "count_upload_delay": ("radio.count_upload_delay",),
+    "upload_bits": ("model.activation_bytes",),
+}
+_ENTRY: Final = re.compile(r"^(\w+)(?:\[(\d+)[^\]]*\])?$")
+
+
+def problem_faults(document: Document, faults: Iterable[Fault]) -> list[Fault]:
+    """What the problem says of its fields, said of the keys of the file that they come from.
+
+    Faults that only the numbers of the catalog and the file together can have are found there: a lowest clock above
+    the highest of the device. What no key stands for keeps its name.
+    """
+    return [_in_file(document, fault) for fault in faults]
+
+
+def _in_file(document: Document, fault: Fault) -> Fault:
+    match = _ENTRY.match(fault.field)
+    keys = _PROBLEM_KEYS.get(match[1], ()) if match else ()
+    if match is None or not keys:
+        return fault
+    path = keys[0]
+    section, _, key = path.partition(".")
+    if section in _LISTS:
+        groups = getattr(document, section)
+        i = _group_of(groups, int(match[2] or 0))
+        path = f"{section}.{i}.{key}"
+        if len(keys) > 1 and getattr(groups[i], key) is None:
+            path = keys[1]
+    return Fault(path, f"{fault.message} ({fault.field} of the problem)")
+
+
+def _group_of(groups: Sequence[UserGroup | ServerGroup], index: int) -> int:
+    """The group of a user or server."""
+    for i, group in enumerate(groups):
+        index -= group.count or len(group.positions or ())
+        if index < 0:
+            return i
+    return len(groups) - 1
 
 
 def document_faults(error: ValidationError) -> list[Fault]:

@@ -65,7 +65,17 @@ ASSUMPTIONS: Final = {
 
 
 def random_scenario(
-    users: int, servers: int, model: str, load: str, seed: int, preset: str, **model_options: Any
+    users: int,
+    servers: int,
+    model: str,
+    load: str,
+    seed: int,
+    preset: str,
+    *,
+    deadline: float | str | None = None,
+    users_per_server: int | None = None,
+    server_memory: bool = False,
+    **model_options: Any,
 ) -> dict[str, Any]:
     """The document of a random scenario as a plain mapping; see `Scenario.random`."""
     faults: list[Fault] = []
@@ -85,6 +95,15 @@ def random_scenario(
     scale = LOADS[load] * users / (servers * NOMINAL_USERS_PER_SERVER)
     kinds = list(_SERVERS)
     counts = [len(range(k, servers, len(kinds))) for k in range(len(kinds))]
+    limits: dict[str, Any] = {"device_memory": True}
+    if deadline is not None:
+        limits["deadline"] = deadline
+    server: dict[str, Any] = {} if users_per_server is None else {"users_max": users_per_server}
+    assumptions = dict(ASSUMPTIONS)
+    if server_memory is not False:
+        limits["server_memory"] = server_memory
+        server["memory_share"] = 0.9
+        assumptions["servers.memory_share"] = "a tenth of a server's memory is left to framework and buffers"
     return {
         "problem": "split-training",
         "version": 1,
@@ -129,12 +148,13 @@ def random_scenario(
                 "power": _SERVERS[kind][1],
                 "bandwidth": _BANDWIDTH_HZ * scale,
                 "energy": "time-shared",
+                **server,
             }
             for kind, count in zip(kinds, counts, strict=True)
             if count
         ],
         "weights": {"delay": 1.0, "energy": 1.0, "stability": 1.0},
         "stability": {"model": "liu-zhao", "lipschitz": 1.0},
-        "limits": {"device_memory": True},
-        "assumptions": dict(ASSUMPTIONS),
+        "limits": limits,
+        "assumptions": assumptions,
     }

@@ -23,6 +23,7 @@ __all__ = [
     "BitRate",
     "Bytes",
     "Count",
+    "Deadline",
     "Decibel",
     "Flag",
     "FlopRate",
@@ -32,6 +33,7 @@ __all__ = [
     "Metres",
     "Mixture",
     "Number",
+    "Penalty",
     "Points",
     "Positive",
     "PositiveWatts",
@@ -44,6 +46,7 @@ __all__ = [
     "Whole",
     "short",
     "unit_of",
+    "word_of",
     "written",
 ]
 
@@ -123,6 +126,28 @@ class Quantity(_Plain):
             f"above {self.low:g} and at most {self.high:g}" if self.open_low else f"from {self.low:g} to {self.high:g}"
         )
         return joint + self._unit
+
+
+@dataclass(frozen=True)
+class EndlessQuantity(Quantity):
+    """A quantity, or the word that stands for infinity: what a group says that wants no such limit.
+
+    Attributes
+    ----------
+    word : str
+    """
+
+    word: str = "none"
+
+    def parse(self, value: Any) -> float:
+        text = value.strip().lower() if isinstance(value, str) else value
+        # infinity itself is what `Scenario.mapping` hands back
+        if text == self.word or (isinstance(value, float) and value == math.inf):
+            return math.inf
+        try:
+            return super().parse(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or '{self.word}'") from None
 
 
 @dataclass(frozen=True)
@@ -261,6 +286,8 @@ FlopRate = Annotated[float, Quantity("FLOP/s", open_low=True)]
 Number = Annotated[float, Quantity()]
 Positive = Annotated[float, Quantity(open_low=True)]
 Fraction = Annotated[float, Quantity(high=1.0, open_low=True)]
+Deadline = Annotated[float, EndlessQuantity("s", open_low=True)]
+Penalty = Annotated[float, EndlessQuantity(open_low=True, word="hard")]
 Decibel = Annotated[float, DecibelValue()]
 Count = Annotated[int, WholeNumber(low=1)]
 Whole = Annotated[int, WholeNumber(low=0)]
@@ -283,10 +310,16 @@ def unit_of(metadata: Sequence[Any]) -> str | None:
     return None
 
 
+def word_of(metadata: Sequence[Any]) -> str | None:
+    """The word for infinity of a field by its pydantic metadata; None if it has none."""
+    return next((one.word for one in metadata if isinstance(one, EndlessQuantity)), None)
+
+
 #: Units that a person would write, tried from the largest; the first that gives back the same float is taken.
 _PREFERRED: Final[dict[str, tuple[str, ...]]] = {
     "Hz": ("GHz", "MHz", "kHz", "Hz"),
     "W": ("W", "mW"),
+    "s": ("s", "ms"),
     "m": ("km", "m"),
     "bit/s": ("Gbit/s", "Mbit/s", "kbit/s"),
     "B": ("GB", "MB", "kB", "B"),

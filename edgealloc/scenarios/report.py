@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,13 +12,15 @@ from pydantic import BaseModel
 
 from edgealloc.catalog import DeviceEntry
 from edgealloc.core.weights import TERMS
-from edgealloc.scenarios.faults import field_unit
+from edgealloc.scenarios.builders.limits import RESOURCE_SENSES, deadlines, group_size, server_need, server_room
+from edgealloc.scenarios.faults import field_unit, field_word
 from edgealloc.units import format_si
 
 if TYPE_CHECKING:
+    from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.scenarios.scenario import Scenario
 
-__all__ = ["MARKS", "Number", "headline", "marks_line", "numbers", "sources"]
+__all__ = ["MARKS", "Number", "headline", "limit_lines", "marks_line", "numbers", "sources"]
 
 #: mark -> what it says
 MARKS: Final = {
@@ -86,11 +89,20 @@ _CHOICES: Final = frozenset(
         "model",
         "stability_limit",
         "device_memory",
+        "deadline",
+        "deadline_penalty",
+        "users_max",
+        "server_memory",
+        "shared_base",
+        "resources",
+        "delay_over_users",
         "activation_bytes",
         "carrier",
     }
 )
 #: keys that carry no number: names, places, switches with a catalog number behind them
+#: keys that nothing reads unless limits.server_memory is on
+_OF_SERVER_MEMORY: Final = frozenset({"servers.memory", "servers.memory_share", "limits.shared_base"})
 _NO_NUMBERS: Final = frozenset({"name", "positions", "gain_file", "gain_unit", "lora_targets", "reference"})
 
 
@@ -118,11 +130,18 @@ def numbers(scenario: Scenario) -> list[Number]:
     rows += _groups(scenario, "servers", assumed)
     for name in ("weights", "stability", "limits"):
         rows += _section(getattr(document, name), (name,), name, assumed)
+    if document.limits.server_memory:
+        rows += _server_memory(scenario)
+    else:
+        rows = [row for row in rows if re.sub(r"\.\d+\.", ".", row.path) not in _OF_SERVER_MEMORY]
     given = document.weights.reference.model_dump(exclude_none=True) if document.weights.reference else {}
     reference = scenario.problem().weights.reference or {}
     for term, amount in reference.items():
         unit = TERMS[term] if TERMS[term] != "1" else ""
-        source, mark = ("file", "file") if term in given else ("average of the reference allocation", "derived")
+        average = "average of the reference allocation"
+        if term == "delay" and document.weights.delay_over_users == "max":
+            average = "round of the reference allocation / users"
+        source, mark = ("file", "file") if term in given else (average, "derived")
         rows.append(
             Number(
                 f"weights.reference.{term}",
@@ -136,6 +155,17 @@ def numbers(scenario: Scenario) -> list[Number]:
     return rows
 
 
+def _server_memory(scenario: Scenario) -> list[Number]:
+    """What one user takes on a server, by the memory model."""
+    need = server_need(scenario.document, scenario.catalog)
+    amounts = {"per_user": need.fixed_bytes, "per_user_and_layer": need.per_layer_bytes, "shared_base": need.base_bytes}
+    return [
+        Number(f"server_memory.{name}", amount, "B", format_si(amount, "B", 4), "memory model", "derived")
+        for name, amount in amounts.items()
+        if amount
+    ]
+
+
 def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number]:
     told: set[tuple[str, str]] = set()
     fields = {
@@ -144,7 +174,8 @@ def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number
         "power": ("power_w", "W"),
         "memory": ("memory_bytes", "B"),
     }
-    if kind == "servers" or not scenario.document.limits.device_memory:
+    limits = scenario.document.limits
+    if not (limits.device_memory if kind == "users" else limits.server_memory):
         del fields["memory"]
     groups = getattr(scenario.document, kind)
     for i, group in enumerate(groups):
@@ -185,13 +216,13 @@ def _section(section: BaseModel, names: tuple[str, ...], where: str, assumed: se
             f"{where}.{key}",
             list(value) if isinstance(value, tuple) else value,
             unit,
-            _shown(value, unit),
+            _shown(value, unit, field_word(names, key)),
             source,
             mark,
         )
 
 
-def _shown(value: Any, unit: str) -> str:
+def _shown(value: Any, unit: str, endless: str | None = None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -201,12 +232,80 @@ def _shown(value: Any, unit: str) -> str:
         low, high = value
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
     if isinstance(value, float):
+        if endless is not None and math.isinf(value):
+            return endless
         if unit == "dB":
             return f"{value:g} dB"
         if not unit:
             return f"{value:.4g}"
         return format_si(value, unit, 4) if math.isfinite(value) else str(value)
     return str(value)
+
+
+# ---- limits in words ----------------------------------------------------------------------------------------------
+
+
+def limit_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
+    """What the limits of a scenario say, one line each, with what is assumed behind them."""
+    document = scenario.document
+    lines: list[str] = []
+    if document.limits.stability_limit is not None:
+        lines.append(f"instability: at most {document.limits.stability_limit:g} for every user")
+    if document.limits.device_memory:
+        lines.append("device memory: the layers of a user fit into its memory_share")
+    lines += _deadline_lines(scenario, problem)
+    if problem.users_per_server is not None:
+        caps = [
+            f"{_servers_named(scenario, i)} {'any' if group.users_max is None else group.users_max}"
+            for i, group in enumerate(document.servers)
+        ]
+        lines.append(f"users per server, at most: {', '.join(caps)}")
+    if document.limits.server_memory:
+        need = server_need(document, scenario.catalog)
+        room = [
+            f"{_servers_named(scenario, i)} {format_si(server_room(group, scenario.catalog, need), 'B')}"
+            for i, group in enumerate(document.servers)
+        ]
+        lines += [f"server memory, room for users: {', '.join(room)}", f"  counted: {need.describe()}"]
+    if RESOURCE_SENSES[document.limits.resources] == "exactly":
+        lines.append("resources: a server that serves somebody hands out all of its bandwidth and clock")
+    if document.weights.delay_over_users == "max":
+        lines.append("synchronous rounds: only the slowest user's delay counts")
+    return lines
+
+
+def _servers_named(scenario: Scenario, i: int) -> str:
+    group = scenario.document.servers[i]
+    size = group_size(group)
+    return f"{group.name or group.device}{f' (each of {size})' if size > 1 else ''}"
+
+
+def _deadline_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
+    seconds, weights = deadlines(scenario.document)
+    if seconds is None:
+        return []
+    low, high = (format_si(float(one), "s") for one in (seconds.min(), seconds[seconds < math.inf].max()))
+    span = low if low == high else f"{low} to {high}"
+    some = int((seconds < math.inf).sum())
+    soft = 0 if weights is None else int((weights < math.inf).sum())
+    kind = "must be kept" if not soft else "soft" if soft == some else f"{soft} of them soft, the others must be kept"
+    lines = [
+        f"deadlines: {span} for {some} of {problem.users} users ({kind}); device, upload, server and download count"
+    ]
+    if weights is not None:
+        per_second = problem.deadline_penalty_per_s
+        prices = sorted(
+            {
+                f"{weight:g} as a weight, {price:.4g} of the objective"
+                for weight, price in zip(weights.tolist(), per_second.tolist(), strict=True)
+                if weight < math.inf
+            }
+        )
+        lines.append(f"  a second late costs {'; '.join(prices)}")
+    return lines
+
+
+# ---- the lines above and below the table --------------------------------------------------------------------------
 
 
 def sources(scenario: Scenario) -> list[tuple[str, str]]:

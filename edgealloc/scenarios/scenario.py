@@ -14,6 +14,7 @@ from edgealloc.catalog import Catalog
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError
 from edgealloc.scenarios.checks import check_document
+from edgealloc.scenarios.faults import problem_faults
 from edgealloc.scenarios.files import read_mapping
 from edgealloc.scenarios.generate import random_scenario
 from edgealloc.scenarios.schema import Document
@@ -91,6 +92,10 @@ class Scenario:
         load: str = "proportional",
         seed: int = 0,
         preset: str = "physical",
+        *,
+        deadline: float | str | None = None,
+        users_per_server: int | None = None,
+        server_memory: bool = False,
         **model_options: Any,
     ) -> Scenario:
         """Draw a scenario: phones and edge servers of the catalog in an urban micro cell.
@@ -113,6 +118,12 @@ class Scenario:
         seed : int
             The same seed gives the same problem, bit for bit.
         preset : {"physical"}
+        deadline : float or str, optional
+            Longest time of a user's step, in seconds or with a unit ("2 s"): ``limits.deadline``.
+        users_per_server : int, optional
+            Most users of every server: ``users_max``.
+        server_memory : bool
+            What servers train must fit into their memory: ``limits.server_memory``.
         **model_options
             Further keys of [model], such as ``batch=4``.
 
@@ -121,7 +132,18 @@ class Scenario:
         DataError
             Faulty arguments, all of them at once.
         """
-        raw = random_scenario(users, servers, model, load, seed, preset, **model_options)
+        raw = random_scenario(
+            users,
+            servers,
+            model,
+            load,
+            seed,
+            preset,
+            deadline=deadline,
+            users_per_server=users_per_server,
+            server_memory=server_memory,
+            **model_options,
+        )
         return cls.from_mapping(raw, source="Scenario.random")
 
     @classmethod
@@ -185,7 +207,8 @@ class Scenario:
         try:
             problem = build(self.document, self.catalog, self.gains, name, weights)
         except DataError as error:
-            raise DataError(error.faults, str(self.path or name or "scenario")) from error
+            faults = problem_faults(self.document, error.faults)
+            raise DataError(faults, str(self.path or name or "scenario")) from error
         return problem.replace(**overrides) if overrides else problem
 
     def problem(self) -> SplitTraining:

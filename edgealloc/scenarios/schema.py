@@ -14,6 +14,7 @@ from edgealloc.scenarios.quantities import (
     BitRate,
     Bytes,
     Count,
+    Deadline,
     Decibel,
     Flag,
     FlopRate,
@@ -23,6 +24,7 @@ from edgealloc.scenarios.quantities import (
     Metres,
     Mixture,
     Number,
+    Penalty,
     Points,
     Positive,
     PositiveWatts,
@@ -32,6 +34,7 @@ from edgealloc.scenarios.quantities import (
     Text,
     Watts,
     WattsPerHertz,
+    Whole,
 )
 
 __all__ = [
@@ -96,6 +99,11 @@ def _no_is_none(value: Any) -> Any:
 def _short_name(value: Any) -> Any:
     """The system model says "3gpp-umi"; both names are good."""
     return value.removeprefix("3gpp-") if isinstance(value, str) else value
+
+
+def _spaced(value: Any) -> Any:
+    """The problem's field says "at_most"; both spellings are good."""
+    return value.replace("_", " ") if isinstance(value, str) else value
 
 
 def _version(value: Any) -> Any:
@@ -165,6 +173,12 @@ class UserGroup(Section):
     power_max: PositiveWatts | None = Field(
         default=None, description="highest transmit power of this group, instead of the radio's"
     )
+    deadline: Deadline | None = Field(
+        default=None, description="deadline of this group's users, instead of that in [limits]; 'none': no deadline"
+    )
+    deadline_penalty: Penalty | None = Field(
+        default=None, description="price of being late for this group, instead of that in [limits]; 'hard': never late"
+    )
 
 
 class ServerGroup(Section):
@@ -188,12 +202,22 @@ class ServerGroup(Section):
         default="time-shared",
         description="'time-shared': constant energy per FLOP; 'clock-scaled': a share F draws kappa F^3",
     )
+    users_max: Whole | None = Field(default=None, description="most users that one server takes; no cap by default")
+    memory: Bytes | None = Field(
+        default=None, description="memory of one server in all, instead of the catalog's times accelerators"
+    )
+    memory_share: Fraction = Field(
+        default=0.9, description="share of the memory that layers, adapters and activations of its users may take"
+    )
+
+
+_TYPICAL_DELAY = "typical delay of a user, s; with delay_over_users = 'max': of a round, divided by the number of users"
 
 
 class ReferenceSection(Section):
     """Typical amounts that make the weights comparable; computed from the scenario where not given."""
 
-    delay: Positive | None = Field(default=None, description="typical delay of a user, s")
+    delay: Positive | None = Field(default=None, description=_TYPICAL_DELAY)
     energy: Positive | None = Field(default=None, description="typical energy of a user, J")
     stability: Positive | None = Field(default=None, description="typical instability of a user")
 
@@ -204,6 +228,10 @@ class WeightsSection(Section):
     delay: Positive = Field(default=1.0, description="weight of the delay")
     energy: Number = Field(default=1.0, description="weight of the energy")
     stability: Number = Field(default=1.0, description="weight of the instability")
+    delay_over_users: Literal["sum", "max"] = Field(
+        default="sum",
+        description="'sum': every user's delay counts; 'max': synchronous rounds, only the slowest user's does",
+    )
     reference: ReferenceSection | None = Field(default=None, description="amounts the weights are relative to")
 
 
@@ -218,10 +246,32 @@ class StabilitySection(Section):
 
 
 class LimitsSection(Section):
-    """Optional hard limits."""
+    """Optional limits."""
 
     stability_limit: Positive | None = Field(default=None, description="largest instability allowed for any user")
     device_memory: Flag = Field(default=True, description="layers on the device must fit into its memory")
+    deadline: Deadline | None = Field(
+        default=None,
+        description="longest time of a user's training step: device, upload (always counted), server, download",
+    )
+    deadline_penalty: Penalty | None = Field(
+        default=None,
+        description="makes deadlines soft: weight of a second late, in the units of weights.delay, so that 10 costs "
+        "ten times a second of delay at weights.delay = 1 (in the objective: divided by weights.reference.delay)",
+    )
+    server_memory: Flag = Field(
+        default=False, description="the layers that a server trains for its users must fit into its memory together"
+    )
+    shared_base: Flag = Field(
+        default=False,
+        description="a server keeps the frozen model once for all of its users; false, the safe side: every user "
+        "brings a copy of its layers there",
+    )
+    resources: Annotated[Literal["at most", "exactly"], BeforeValidator(_spaced)] = Field(
+        default="at most",
+        description="'exactly': a server that serves somebody hands out all of its bandwidth and clock (as in the "
+        "paper); 'at most': as much as pays",
+    )
 
 
 class CatalogSection(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.files import write_atomically
 from edgealloc.errors import DataError
-from edgealloc.scenarios.faults import SECTIONS, described, field_unit
+from edgealloc.scenarios.faults import SECTIONS, described, field_unit, field_word
 from edgealloc.scenarios.quantities import written
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def _readable(value: Any, path: tuple[str, ...]) -> Any:
         return [_readable(one, path) for one in value]
     if isinstance(value, float) and len(path) > 1:
         unit = field_unit(path[:-1], path[-1])
+        if math.isinf(value):
+            return field_word(path[:-1], path[-1]) or value
         if unit and unit != "dB":
             return written(value, unit)
     return value

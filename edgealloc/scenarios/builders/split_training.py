@@ -18,6 +18,7 @@ from edgealloc.core.weights import TERMS, Weights
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.problem import SplitTraining
 from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
+from edgealloc.scenarios.builders.limits import deadlines, group_size, optional_limits
 from edgealloc.scenarios.schema import Document, RadioSection, ServerGroup, UserGroup
 from edgealloc.system.memory import device_memory
 from edgealloc.system.radio import noise_psd_w_per_hz, sample_gain
@@ -62,7 +63,11 @@ def build(
     user_xy, server_xy = _positions(document)
     gain = gains if gains is not None else _draw_gains(document.seed, radio, user_xy, server_xy)
     upload_bits = float(activation_bits(model.batch, model.tokens, shape.hidden, model.activation_bytes))
-    limits: dict[str, Any] = {"stability_limit": document.limits.stability_limit}
+    limits: dict[str, Any] = {
+        "stability_limit": document.limits.stability_limit,
+        "delay": document.weights.delay_over_users,
+        **optional_limits(document, catalog),
+    }
     if document.limits.device_memory:
         memory = device_memory(
             shape,
@@ -116,7 +121,15 @@ def build(
         source=source,
         **limits,
     )
-    return problem.replace(weights=_weights(document, weights, problem))
+    chosen = _weights(document, weights, problem)
+    return problem.replace(weights=chosen, deadline_penalty_per_s=_penalties(document, chosen))
+
+
+def _penalties(document: Document, weights: Weights) -> FloatArray | None:
+    """Objective per second late; like every weight of the file, the price of being late is relative to the
+    reference."""
+    weight = deadlines(document)[1]
+    return None if weight is None else weight / (weights.reference or {}).get("delay", 1.0)
 
 
 def _weights(document: Document, weights: Weights | None, problem: SplitTraining) -> Weights:
@@ -140,7 +153,7 @@ def _max_local_layers(document: Document, given: FloatArray, layers: int) -> Flo
     if np.isnan(given).all():
         return None
     top = layers if _stability(document).finite_when_local else layers - 1
-    low = np.concatenate([np.full(_size(group), group.min_local_layers) for group in document.users])
+    low = np.concatenate([np.full(group_size(group), group.min_local_layers) for group in document.users])
     return np.where(np.isnan(given), np.maximum(top, low), given)
 
 
@@ -148,15 +161,11 @@ def _max_local_layers(document: Document, given: FloatArray, layers: int) -> Flo
 # ----------------------------------------------------------------------------------------------
 
 
-def _size(group: UserGroup | ServerGroup) -> int:
-    return len(group.positions) if group.positions is not None else int(group.count or 0)
-
-
 def _users(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
     columns: dict[str, list[FloatArray]] = {}
     names: list[str] = []
     for i, group in enumerate(document.users):
-        size = _size(group)
+        size = group_size(group)
         devices, drawn = _draw_devices(group, size, _stream(document.seed, _DEVICES, i))
         entries = [catalog.device(name) for name in devices]
 
@@ -209,7 +218,7 @@ def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, Any], tupl
     columns: dict[str, list[FloatArray]] = {}
     names: list[str] = []
     for group in document.servers:
-        entry, size = catalog.device(group.device), _size(group)
+        entry, size = catalog.device(group.device), group_size(group)
         clock = entry.clock_hz if group.clock is None else group.clock
         rate = entry.flops_per_s if group.flops is None else group.flops
         power = float(entry.require("power_w")) if group.power is None else group.power
@@ -251,22 +260,22 @@ def _positions(document: Document) -> tuple[FloatArray, FloatArray]:
             users.append(np.array(group.positions, dtype=np.float64).reshape(-1, 2))
             continue
         stream = _stream(document.seed, _USER_POSITIONS, i)
-        points = stream.random((_size(group), 2))
+        points = stream.random((group_size(group), 2))
         if area.radius is not None:
             distance, angle = area.radius * np.sqrt(points[:, 0]), 2.0 * math.pi * points[:, 1]
             points = area.radius + np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
         else:
             points = side * points
         users.append(points)
-    wanted = sum(_size(group) for group in document.servers if group.positions is None)
+    wanted = sum(group_size(group) for group in document.servers if group.positions is None)
     free = _grid(wanted, side, _stream(document.seed, _SERVER_POSITIONS))
     servers, taken = [], 0
     for server_group in document.servers:
         if server_group.positions is not None:
             servers.append(np.array(server_group.positions, dtype=np.float64).reshape(-1, 2))
         else:
-            servers.append(free[taken : taken + _size(server_group)])
-            taken += _size(server_group)
+            servers.append(free[taken : taken + group_size(server_group)])
+            taken += group_size(server_group)
     return np.concatenate(users), np.concatenate(servers)
 
 
@@ -338,11 +347,15 @@ def reference_allocation(problem: SplitTraining) -> Allocation:
 def reference_amounts(problem: SplitTraining) -> dict[str, float]:
     """Average delay (s), energy (J) and instability of a user under `reference_allocation`.
 
-    Users that no server hears are left out; where an average does not exist it is 1.
+    Where only the slowest user's delay counts (synchronous rounds), the delay is that of the round divided by the
+    number of users: the one delay then weighs as much as the energies of all users together, as their delays
+    would. Users that no server hears are left out; where an amount does not exist it is 1.
     """
     costs = problem.evaluate(reference_allocation(problem))
     amounts: dict[str, float] = {}
     for term, values in (("delay", costs.delay_s), ("energy", costs.energy_j), ("stability", costs.instability)):
         finite = values[np.isfinite(values) & (values > 0.0)]
-        amounts[term] = float(finite.mean()) if finite.size else 1.0
+        round_only = term == "delay" and problem.delay == "max"
+        amount = finite.max() / finite.size if round_only and finite.size else finite.mean() if finite.size else 1.0
+        amounts[term] = float(amount)
     return amounts
