@@ -63,7 +63,9 @@ def _page(scenario: Scenario, problem: Any) -> str:
         problem.describe(),
         f"cuts left to the users by privacy, memory and stability: {cuts.low.min()} to {cuts.high.max()} of "
         f"{problem.layers} layers on the device",
-        *(f"limit: {line}" if not line.startswith(" ") else line for line in limit_lines(scenario, problem)),
+        "",
+        "limits",
+        *(f"  {line}" for line in limit_lines(scenario, problem) or ["none"]),
         "",
         text_table(["number", "value", "mark", "from"], [[row.path, row.shown, row.mark, row.source] for row in rows]),
         "",

@@ -84,6 +84,8 @@ def random_scenario(
         ("servers", servers, 1),
         ("seed", seed, 0),
     )
+    if users_per_server is not None:
+        whole += (("users_per_server", users_per_server, 1),)
     for name, value, low in whole:
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             faults.append(Fault(name, f"is {value!r}; give a whole number >= {low}"))

@@ -266,7 +266,8 @@ def limit_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
             f"{_servers_named(scenario, i)} {format_si(server_room(group, scenario.catalog, need), 'B')}"
             for i, group in enumerate(document.servers)
         ]
-        lines += [f"server memory, room for users: {', '.join(room)}", f"  counted: {need.describe()}"]
+        lines.append(f"server memory, room for users: {', '.join(room)}")
+        lines += [f"  {part}" for part in need.describe().split("; ")]
     if RESOURCE_SENSES[document.limits.resources] == "exactly":
         lines.append("resources: a server that serves somebody hands out all of its bandwidth and clock")
     if document.weights.delay_over_users == "max":
@@ -289,14 +290,12 @@ def _deadline_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
     some = int((seconds < math.inf).sum())
     soft = 0 if weights is None else int((weights < math.inf).sum())
     kind = "must be kept" if not soft else "soft" if soft == some else f"{soft} of them soft, the others must be kept"
-    lines = [
-        f"deadlines: {span} for {some} of {problem.users} users ({kind}); device, upload, server and download count"
-    ]
+    lines = [f"deadlines: {span} for {some} of {problem.users} users ({kind}), upload counted"]
     if weights is not None:
         per_second = problem.deadline_penalty_per_s
         prices = sorted(
             {
-                f"{weight:g} as a weight, {price:.4g} of the objective"
+                f"{price:.4g} of the objective (deadline_penalty {weight:g} / weights.reference.delay)"
                 for weight, price in zip(weights.tolist(), per_second.tolist(), strict=True)
                 if weight < math.inf
             }

@@ -77,6 +77,20 @@ def test_check_prints_every_number_and_assumption() -> None:
     assert len(document["numbers"]) == len(scenario.table())
 
 
+def test_check_shows_the_limits() -> None:
+    """Every limit with what it counts; limits that users share are not called met before anybody has solved."""
+    file = CAMPUS.with_name("deadlines.toml")
+    page = run("check", file)
+    assert page.exit_code == 0, page.stderr
+    for words in ("limits\n", "1.7 s to 2 s for 12 of 12", "2 of them soft", "hall-l4 5", "room for users", "once per"):
+        assert words in page.stdout, words
+    assert "no user is stuck by itself" in page.stdout
+    assert "feasible" not in page.stdout
+    document = parsed(run("check", file, "--json"))
+    assert document["feasible"] is None
+    assert any("deadlines" in line for line in document["limits"])
+
+
 def test_solve(small: Path, tmp_path: Path) -> None:
     out, csv = tmp_path / "s.npz", tmp_path / "s.csv"
     page = run("solve", small, "--out", out, "--gap", "1e-2", "--time-limit", "10")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgealloc.system.memory import activation_bytes_per_layer, device_memory, state_bytes
 from edgealloc.system.transformer import head_params, layer_params, lora_params_per_layer
+from edgealloc.units import format_si
 
 if TYPE_CHECKING:
     from edgealloc.catalog import Catalog
@@ -86,26 +87,22 @@ class ServerNeed:
     base_bytes: float
 
     def describe(self) -> str:
-        """What is counted, in one sentence."""
+        """What is counted, in parts with a semicolon between."""
         if self.base_bytes:
             return (
-                f"the frozen model once per server ({_gigabytes(self.base_bytes)}); per user {self._each('adapters')}; "
-                "all users of a server count at the same time"
+                f"the frozen model once per server ({format_si(self.base_bytes, 'B')}); "
+                f"per user {self._each('adapters')}; all users of a server count at the same time"
             )
         return (
-            f"per user {self._each('weights, adapters')}; every user has a copy of the layers trained for it, and all "
+            f"per user {self._each('weights, adapters')}; every user has a copy of the layers trained for it; all "
             "users of a server count at the same time"
         )
 
     def _each(self, states: str) -> str:
         return (
-            f"{_gigabytes(self.fixed_bytes)} for head and logits and {_gigabytes(self.per_layer_bytes)} per layer "
-            f"on the server ({states}, activations)"
+            f"{format_si(self.fixed_bytes, 'B')} for head and logits and "
+            f"{format_si(self.per_layer_bytes, 'B')} per layer on the server ({states}, activations)"
         )
-
-
-def _gigabytes(amount: float) -> str:
-    return f"{amount / 1e9:.3g} GB"
 
 
 def server_need(document: Document, catalog: Catalog) -> ServerNeed:
