@@ -1,6 +1,6 @@
 r"""A proximal bundle method for the maximum of a sum of concave piecewise functions of few prices.
 
-.. math:: \max_{\pi \ge 0}\; D(\pi) = \sum_g v_g(\pi) - \sum_k \pi_k,
+.. math:: \max_{l \le \pi \le u}\; D(\pi) = \sum_g v_g(\pi) - \sum_k \pi_k,
 
 where every v_g is concave and an oracle returns its value and a supergradient. Each answer gives one cut per group,
 ``v_g(pi) <= a + s.pi``, and the next trial point maximises the cut model minus a proximal term around the best point so
@@ -47,6 +47,8 @@ class Bundle:
         First trial point, >= 0, in units in which every capacity is 1.
     groups : int
         G, number of terms.
+    low, high : (K,), optional
+        Range of the prices; 0 and inf by default.
 
     Attributes
     ----------
@@ -63,8 +65,12 @@ class Bundle:
     #: a cut that has been slack for this many masters is dropped
     PATIENCE = 12
 
-    def __init__(self, start: FloatArray, groups: int) -> None:
+    def __init__(
+        self, start: FloatArray, groups: int, low: FloatArray | None = None, high: FloatArray | None = None
+    ) -> None:
         self.resources = start.size
+        self.low: FloatArray = np.zeros(start.size) if low is None else low
+        self.high: FloatArray = np.full(start.size, np.inf) if high is None else high
         self.groups = groups
         self.trial: FloatArray = np.array(start, dtype=np.float64)
         self.best: FloatArray = self.trial.copy()
@@ -130,16 +136,20 @@ class Bundle:
         scale = max(abs(self.best_value), 1e-300)
         centre = self.best / scale
         # prices that were far too high may have to fall by orders of magnitude: the metric is limited there
-        floor = max(1e-3 * float(centre.mean()), 1e-6)
-        metric = self.tightness * 0.5 / np.maximum(centre, floor)
+        size = np.abs(centre)
+        floor = max(1e-3 * float(size.mean()), 1e-6)
+        metric = self.tightness * 0.5 / np.maximum(size, floor)
         quadratic = sparse.csc_matrix(sparse.diags(np.concatenate([metric, np.zeros(g)])))
         linear = np.concatenate([1.0 - metric * centre, -np.ones(g)])
         picks = sparse.csc_matrix((np.ones(count), (np.arange(count), self._group)), shape=(count, g))
+        unit = sparse.eye(k, format="csr")
+        below, above = np.flatnonzero(np.isfinite(self.low)), np.flatnonzero(np.isfinite(self.high))
+        box = sparse.vstack([-unit[below], unit[above]])
         rows = sparse.csc_matrix(sparse.vstack([
             sparse.hstack([sparse.csc_matrix(-self._slope), picks]),
-            sparse.hstack([-sparse.eye(k), sparse.csc_matrix((k, g))]),
+            sparse.hstack([box, sparse.csc_matrix((box.shape[0], g))]),
         ]))
-        limits = np.concatenate([self._intercept / scale, np.zeros(k)])
+        limits = np.concatenate([self._intercept / scale, -self.low[below] / scale, self.high[above] / scale])
         for careful in (False, True):
             settings = clarabel.DefaultSettings()
             settings.verbose = False
@@ -147,7 +157,7 @@ class Bundle:
             if careful:
                 settings.max_step_fraction = 0.9
             solver = clarabel.DefaultSolver(
-                quadratic, linear, rows, limits, [clarabel.NonnegativeConeT(count + k)], settings
+                quadratic, linear, rows, limits, [clarabel.NonnegativeConeT(limits.size)], settings
             )
             result = solver.solve()
             point = np.asarray(result.x[:k])
@@ -159,7 +169,7 @@ class Bundle:
         if self.failed:
             self.predicted = 0.0
             return
-        self.trial = np.maximum(point, 0.0) * scale
+        self.trial = np.clip(point * scale, self.low, self.high)
         self.predicted = self.model(self.trial) - self.best_value
         self._weight = np.maximum(np.asarray(result.z[:count]), 0.0)
         busy = self._weight > 1e-8

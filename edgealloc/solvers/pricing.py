@@ -4,7 +4,7 @@ Each agent picks one option, and the options use K capacities. Pricing the capac
 
 .. math:: D(\pi) = \sum_g v_g(\pi) - \sum_k \pi_k \;\le\; \text{optimum} \quad \text{for every } \pi \ge 0,
 
-(prices are per whole capacity), so that any prices at which the oracle was asked give a proven lower bound. This module
+(prices are per whole capacity; a capacity that must be used up has a price of either sign), so that any prices at which the oracle was asked give a proven lower bound. This module
 looks for the best prices with a bundle method and lets the problem recover a feasible point at each of them.
 
 The rounding guard: every agent's value is good to a few units in the last place, and they are summed exactly, so `GUARD`
@@ -64,7 +64,7 @@ class PricedProblem(Protocol):
     groups: int
 
     def ask(self, prices: FloatArray) -> Priced:
-        """Answer at prices (K,) per whole capacity, >= 0."""
+        """Answer at prices (K,) per whole capacity."""
 
     def recover(self, choices: Any, prices: FloatArray) -> float:
         """Try to make a feasible point of the choices; returns the best objective known so far (inf: none)."""
@@ -96,7 +96,7 @@ class Pricing:
     def take(self, answer: Priced, prices: FloatArray) -> bool:
         """Note an answer; returns whether it improved the bound."""
         total = answer.total - math.fsum(prices)
-        bound = total - GUARD * (answer.magnitude + float(prices.sum()))
+        bound = total - GUARD * (answer.magnitude + float(np.abs(prices).sum()))
         if bound > self.bound:
             self.bound, self.prices = bound, prices.copy()
             return True

@@ -289,13 +289,13 @@ def server_response(
     Parameters
     ----------
     price : float
-        mu >= 0, objective per Hz.
+        mu, objective per Hz; negative where the clock has to be handed out whole and nobody wants it.
     cap : float
         F_m, Hz.
     cycles : float
         W/(C D), server cycles of the job.
     time_weight : float
-        a_t > 0, objective per second.
+        a_t >= 0, objective per second.
     energy : float
         Time-shared: objective per cycle, whatever the share.
     kappa : float
@@ -303,6 +303,8 @@ def server_response(
     """
     if cycles <= 0.0:
         return 0.0, 0.0
+    if time_weight <= 0.0 and price >= 0.0:
+        return cycles * energy, 0.0 if price > 0.0 else cap * (kappa <= 0.0)
     if kappa <= 0.0:
         # F = sqrt(a_t cycles/mu): the closed form is exact, no slack is needed beyond the caller's rounding
         # guard
@@ -311,6 +313,9 @@ def server_response(
                 time_weight * cycles / price
             )
         return cycles * (time_weight / cap + energy) + price * cap, cap
+    if price < 0.0 and time_weight <= 0.0:
+        share = min(-price / (2.0 * kappa * cycles), cap)
+        return cycles * kappa * share * share + price * share - 1e-15 * abs(price * share), share
     natural = (time_weight / (2.0 * kappa)) ** (1.0 / 3.0)
     # F = natural z with z^3 + tau z^2 = 1
     tau = price / (2.0 * kappa * cycles * natural)
@@ -326,4 +331,7 @@ def server_response(
     slope = cycles * (2.0 * kappa * share * share - time_weight / share) + price * share
     if share >= cap and slope < 0.0:
         slope = 0.0
+    if price < 0.0:
+        # convex in F itself, not in log F: `slope` is F times the derivative, and F lies in (0, cap]
+        return total - max(1.0, cap / share) * abs(slope), share
     return total - _WIDTH * abs(slope), share

@@ -3,25 +3,35 @@ r"""Local search at exact cost: single moves and pair swaps, filtered by prices.
 A server's cost :math:`\Phi_m(S)` of a set of users is the value of a convex problem, so for the multipliers of the
 current set S the dual function is a lower bound for *any* other set: putting n in costs at least its priced value, and taking
 n out saves at most that. Hence a move improves only if its priced cost falls, a swap only if the sum of both does. The
-filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew.
+filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew. Broken limits cost what
+`Reduced` says, so that the search finds its way back to what is feasible.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
-from edgealloc.formulations.split_training.options import fixed_cost, job_cycles, job_response, link_response, own_cost
-from edgealloc.formulations.split_training.oracle import best_cut, fill_roots
+from edgealloc.formulations.split_training.options import (
+    ROUGH,
+    cut_range,
+    job_bytes,
+    job_cycles,
+    job_response,
+    link_response,
+    own_cost,
+    timed_option,
+)
+from edgealloc.formulations.split_training.oracle import best_option, fill_roots
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.formulations.split_training.resources import band_price, clock_price, members_of
+from edgealloc.formulations.split_training.site import band_cost, clock_cost, is_timed, overload, site_cost
 
-__all__ = ["State", "assignment_total", "band_cost", "clock_cost", "make_state", "search", "total_cost"]
+__all__ = ["State", "assignment_cost", "make_state", "search", "total_cost"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,11 +39,6 @@ IntArray = npt.NDArray[np.int64]
 
 #: Up to this many users the search goes on until nothing helps; beyond, until a pass saves too little.
 SMALL: Final = 300
-
-#: Radio and clock cost of a server's set of users, and their prices per Hz.
-SITE: Final = np.dtype([
-    ("band", np.float64), ("band_price", np.float64), ("clock", np.float64), ("clock_price", np.float64)
-])
 
 
 class State(NamedTuple):
@@ -44,38 +49,13 @@ class State(NamedTuple):
     members: IntArray  # (M, N): the first load[m] entries of row m
     place: IntArray  # (N,): index of a user in its server's row
     load: IntArray  # (M,): how many members each server has
-    site: npt.NDArray[Any]  # (M,) of SITE
-    scratch: IntArray  # (N,)
+    cost: FloatArray  # (M,): everything that a server's users pay
+    price: FloatArray  # (M, 4): of bandwidth, clock, users and bytes
+    theta: FloatArray  # (N,): multipliers of deadlines, as guesses
+    trial_price: FloatArray  # (4,)
+    scratch: IntArray  # (N+1,)
     scratch_cut: IntArray  # (N,)
     root: FloatArray  # (Y+1,)
-
-
-@kernel
-def band_cost(data: Reduced, members: IntArray, count: int, m: int, guess: float) -> tuple[float, float]:
-    """Optimal radio cost of a set of users on server m and the price of its bandwidth.
-
-    By weak duality the value is a lower bound whatever the price's rounding, and it is exact at the optimum.
-    """
-    if count == 0:
-        return 0.0, 0.0
-    price = band_price(data, members, count, m, guess)
-    total = -price * data.server[m].bandwidth
-    for i in range(count):
-        total += link_response(data, members[i], m, price)[0]
-    return total, price
-
-
-@kernel
-def clock_cost(data: Reduced, members: IntArray, count: int, m: int, cut: IntArray) -> tuple[float, float]:
-    """Optimal server cost (time and energy) of a set of users with their cuts, and the price of the clock."""
-    if count == 0:
-        return 0.0, 0.0
-    price = clock_price(data, members, count, m, cut)
-    total = -price * data.server[m].clock
-    for i in range(count):
-        n = members[i]
-        total += job_response(data, n, m, cut[n], price)[0]
-    return total, price
 
 
 @kernel
@@ -94,18 +74,18 @@ def fill_state(data: Reduced, state: State) -> None:
 
 @kernel
 def _refresh(data: Reduced, state: State, m: int) -> None:
-    state.site[m].band, state.site[m].band_price = band_cost(data, state.members[m], state.load[m], m, state.site[m].band_price)
-    state.site[m].clock, state.site[m].clock_price = clock_cost(data, state.members[m], state.load[m], m, state.cut)
+    state.cost[m] = site_cost(data, state.members[m], state.load[m], m, state.cut, state.price[m], state.theta)
 
 
 @kernel
 def total_cost(data: Reduced, state: State) -> float:
-    """Objective of the state."""
+    """Objective of the state, with what broken limits cost."""
     total = 0.0
     for n in range(state.server.size):
-        total += own_cost(data, n, state.server[n], state.cut[n])
+        if state.server[n] < 0:
+            total += data.user[n].local_cost
     for m in range(state.load.size):
-        total += state.site[m].band + state.site[m].clock
+        total += state.cost[m]
     return total
 
 
@@ -127,7 +107,7 @@ def _put(state: State, n: int, m: int) -> None:
 
 @kernel
 def _set_after(state: State, m: int, out: int, new: int) -> int:
-    """Members of m in `scratch` without `out` and with `new` (-1: nobody); returns how many."""
+    """Members of m in `scratch` without `out` and with `new` (-1: nobody), their cuts in `scratch_cut`; how many."""
     size = 0
     for i in range(state.load[m]):
         if state.members[m, i] != out:
@@ -136,41 +116,58 @@ def _set_after(state: State, m: int, out: int, new: int) -> int:
     if new >= 0:
         state.scratch[size] = new
         size += 1
+    for i in range(size):
+        state.scratch_cut[state.scratch[i]] = state.cut[state.scratch[i]]
     return size
 
 
 @kernel
-def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, guess: int) -> tuple[float, int]:
-    """Least (clock cost of the set in `scratch` + own cost of n) over the cuts of n, the others' cuts held.
+def _set_cost(data: Reduced, state: State, size: int, m: int) -> float:
+    """Exact cost of the set in `scratch`."""
+    state.trial_price[:] = state.price[m]
+    return site_cost(data, state.scratch, size, m, state.scratch_cut, state.trial_price, state.theta)
 
-    Time-shared servers have a closed form for every cut; clock-scaled ones are solved near `guess`, stepwise downhill.
+
+@kernel
+def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, guess: int) -> tuple[float, int]:
+    """Least cost of the set in `scratch` over the cuts of n, the others' cuts held: (cost, cut).
+
+    Time-shared servers without deadlines have a closed form for every cut; others are solved near `guess`, stepwise downhill.
     """
-    low, high = data.user[n].low, data.user[n].high
+    low, high = cut_range(data, n, m)
     best, chosen = np.inf, -1
-    if data.server[m].kappa <= 0.0:
-        root, linear = 0.0, 0.0
+    if low > high:
+        return best, chosen
+    guess = min(max(guess, low), high)
+    if data.server[m].kappa <= 0.0 and not is_timed(data, state.scratch, size):
+        root, linear, own = 0.0, 0.0, 0.0
         for i in range(size):
             j = state.scratch[i]
             if j != n:
                 cycles = job_cycles(data, j, m, state.cut[j])
                 root += math.sqrt(data.user[j].time_weight * cycles)
                 linear += cycles * data.server[m].joules * data.user[j].energy_weight
+                own += own_cost(data, j, m, state.cut[j])
+        band, _ = band_cost(data, state.scratch, size, m, state.price[m, 0])
+        state.scratch_cut[n] = high
+        over, _, _ = overload(data, state.scratch, size, m, state.scratch_cut)
+        crowded = over > 0.0 or data.server[m].bytes < np.inf
         for cut in range(low, high + 1):
             cycles = job_cycles(data, n, m, cut)
             sums = root + math.sqrt(data.user[n].time_weight * cycles)
             cost = sums * sums / data.server[m].clock + linear + cycles * data.server[m].joules * data.user[n].energy_weight
-            cost += own_cost(data, n, m, cut)
+            cost += own_cost(data, n, m, cut) + own + band
+            if crowded:
+                state.scratch_cut[n] = cut
+                cost += overload(data, state.scratch, size, m, state.scratch_cut)[0]
             if cost < best:
                 best, chosen = cost, cut
         return best, chosen
-    for i in range(size):
-        state.scratch_cut[state.scratch[i]] = state.cut[state.scratch[i]]
     for direction in (0, 1, -1):
         cut = guess + direction
         while low <= cut <= high:
             state.scratch_cut[n] = cut
-            cost, _ = clock_cost(data, state.scratch, size, m, state.scratch_cut)
-            cost += own_cost(data, n, m, cut)
+            cost = _set_cost(data, state, size, m)
             if cost >= best:
                 break
             best, chosen = cost, cut
@@ -185,47 +182,51 @@ def _priced(data: Reduced, state: State, n: int, m: int, cut: int) -> float:
     """Priced cost of user n as it stands, at the prices of server m (no radio and clock if fully local)."""
     if m < 0:
         return data.user[n].local_cost
-    radio, _, _ = link_response(data, n, m, state.site[m].band_price)
-    work, _ = job_response(data, n, m, cut, state.site[m].clock_price)
-    return radio + work + own_cost(data, n, m, cut)
+    price = state.price[m]
+    value = price[2] + price[3] * job_bytes(data, n, cut)
+    if state.load[m] == 1:
+        # alone on a server whose clock has to be handed out whole: that duty ends, too, when the user leaves
+        value += max(0.0, -price[0] * data.server[m].bandwidth - price[1] * data.server[m].clock)
+    if data.user[n].deadline < np.inf:
+        return value + timed_option(data, n, m, cut, price[0], price[1], state.theta[n], ROUGH)[0]
+    radio, _, _ = link_response(data, n, m, price[0], 0.0)
+    work, _ = job_response(data, n, m, cut, price[1], 0.0)
+    return value + radio + work + own_cost(data, n, m, cut)
 
 
 @kernel
 def _priced_best(data: Reduced, state: State, n: int, m: int) -> tuple[float, int]:
     """Least priced cost of user n on server m over its cuts; `root` must hold its work."""
-    if data.gain[n, m] <= 0.0 or data.user[n].low > data.user[n].high:
+    value, cut, _, _, _ = best_option(data, n, m, state.price[m], state.root, state.theta[n], np.inf)
+    if cut < 0:
         return np.inf, -1
-    value, cut, _ = best_cut(data, n, m, state.site[m].clock_price, state.root)
-    radio, _, _ = link_response(data, n, m, state.site[m].band_price)
-    return value + radio + fixed_cost(data, n, m), cut
+    return value, cut
 
 
 @kernel
 def _without(data: Reduced, state: State, n: int) -> float:
-    """Cost saved by taking n off its server, its own cost included."""
+    """Cost saved by taking n off its server."""
     m = state.server[n]
     if m < 0:
         return data.user[n].local_cost
     size = _set_after(state, m, n, -1)
-    band, _ = band_cost(data, state.scratch, size, m, state.site[m].band_price)
-    clock, _ = clock_cost(data, state.scratch, size, m, state.cut)
-    return state.site[m].band - band + state.site[m].clock - clock + own_cost(data, n, m, state.cut[n])
+    return state.cost[m] - _set_cost(data, state, size, m)
 
 
 @kernel
 def _with(data: Reduced, state: State, n: int, m: int, out: int, guess: int) -> tuple[float, int]:
-    """Exact change of server m's cost, plus own cost, if `out` leaves (-1: nobody) and n joins at its best cut."""
+    """Exact change of server m's cost if `out` leaves (-1: nobody) and n joins at its best cut."""
     size = _set_after(state, m, out, n)
-    band, _ = band_cost(data, state.scratch, size, m, state.site[m].band_price)
-    clock, cut = _best_cut_in_set(data, state, size, m, n, guess)
-    return band - state.site[m].band + clock - state.site[m].clock, cut
+    cost, cut = _best_cut_in_set(data, state, size, m, n, guess)
+    return cost - state.cost[m], cut
 
 
 @kernel
 def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
     """Make the best single move of user n if it saves more than `least`; returns the saving (0: none)."""
     here, here_cut = state.server[n], state.cut[n]
-    fill_roots(data, n, state.root)
+    if data.user[n].deadline == np.inf:
+        fill_roots(data, n, state.root)
     now = _priced(data, state, n, here, here_cut)
     best, to, to_cut = -least, -2, 0
     saved = -1.0
@@ -239,9 +240,7 @@ def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
         if priced >= now - least:
             continue
         if m == here:
-            size = _set_after(state, m, -1, -1)
-            cost, cut = _best_cut_in_set(data, state, size, m, n, guess)
-            change = cost - state.site[m].clock - own_cost(data, n, m, here_cut)
+            change, cut = _recut(data, state, n, m, guess)
         else:
             if saved < 0.0:
                 saved = _without(data, state, n)
@@ -262,6 +261,14 @@ def improve_user(data: Reduced, state: State, n: int, least: float) -> float:
 
 
 @kernel
+def _recut(data: Reduced, state: State, n: int, m: int, guess: int) -> tuple[float, int]:
+    """Exact change if n stays on its server with its best cut."""
+    size = _set_after(state, m, -1, -1)
+    cost, cut = _best_cut_in_set(data, state, size, m, n, guess)
+    return cost - state.cost[m], cut
+
+
+@kernel
 def sweep(data: Reduced, state: State, start: int, stop: int, least: float) -> float:
     """One pass of best single moves over users start..stop-1; returns what was saved."""
     saved = 0.0
@@ -275,7 +282,8 @@ def priced_changes(data: Reduced, state: State, change: FloatArray, guess: IntAr
     """(N, M): by how much every user's priced cost would change on every server, and its best cut there."""
     users, servers = change.shape
     for n in range(users):
-        fill_roots(data, n, state.root)
+        if data.user[n].deadline == np.inf:
+            fill_roots(data, n, state.root)
         now = _priced(data, state, n, state.server[n], state.cut[n])
         for m in range(servers):
             priced, cut = _priced_best(data, state, n, m)
@@ -302,16 +310,9 @@ def swap_pass(
                 # each pair once: from the side whose own move is the better one
                 if change[other, here] < change[n, to] or change[n, to] + change[other, here] >= -least:
                     continue
-                size = _set_after(state, here, n, other)
-                band_here, _ = band_cost(data, state.scratch, size, here, state.site[here].band_price)
-                clock_here, cut_other = _best_cut_in_set(data, state, size, here, other, guess[other, here])
-                delta = (band_here - state.site[here].band + clock_here - state.site[here].clock
-                         - own_cost(data, n, here, state.cut[n]))
-                size = _set_after(state, to, other, n)
-                band_to, _ = band_cost(data, state.scratch, size, to, state.site[to].band_price)
-                clock_to, cut_n = _best_cut_in_set(data, state, size, to, n, guess[n, to])
-                delta += (band_to - state.site[to].band + clock_to - state.site[to].clock
-                          - own_cost(data, other, to, state.cut[other]))
+                back, cut_other = _with(data, state, other, here, n, guess[other, here])
+                delta, cut_n = _with(data, state, n, to, other, guess[n, to])
+                delta += back
                 if delta < -least:
                     _put(state, n, to)
                     _put(state, other, here)
@@ -326,11 +327,12 @@ def swap_pass(
 def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     """State of an assignment; arrays are copied."""
     users, servers = data.gain.shape
-    largest = users  # a server may end up with everybody
     state = State(
         server=np.array(server, dtype=np.int64), cut=np.array(cut, dtype=np.int64),
-        members=np.zeros((servers, largest), dtype=np.int64), place=np.zeros(users, dtype=np.int64),
-        load=np.zeros(servers, dtype=np.int64), site=np.zeros(servers, dtype=SITE), scratch=np.zeros(users + 1, dtype=np.int64),
+        # a server may end up with everybody
+        members=np.zeros((servers, users), dtype=np.int64), place=np.zeros(users, dtype=np.int64),
+        load=np.zeros(servers, dtype=np.int64), cost=np.zeros(servers), price=np.zeros((servers, 4)),
+        theta=np.zeros(users), trial_price=np.zeros(4), scratch=np.zeros(users + 1, dtype=np.int64),
         scratch_cut=np.zeros(users, dtype=np.int64), root=np.zeros(data.factor.size),
     )
     fill_state(data, state)
@@ -375,21 +377,19 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
     return float(total_cost(data, state))
 
 
-def assignment_total(data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> float:
-    """Optimal cost of an assignment: one solve per server."""
-    order, offsets = members_of(server, data.server.size)
-    total = float(_own_total(data, server, cut))
-    for m in range(data.server.size):
-        members = order[offsets[m] : offsets[m + 1]]
-        if members.size:
-            total += band_cost(data, members, members.size, m, 0.0 if guess is None else float(guess[m]))[0]
-            total += clock_cost(data, members, members.size, m, cut)[0]
-    return total
-
-
 @kernel
-def _own_total(data: Reduced, server: IntArray, cut: IntArray) -> float:
+def assignment_cost(
+    data: Reduced, server: IntArray, cut: IntArray, order: IntArray, offsets: IntArray, price: FloatArray, theta: FloatArray
+) -> float:
+    """Optimal cost of an assignment, broken limits included: one solve per server.
+
+    `order` and `offsets` are `resources.members_of(server)`; `price` (M, 4) and `theta` (N,) hold guesses, then what was found.
+    """
     total = 0.0
     for n in range(server.size):
-        total += own_cost(data, n, server[n], cut[n])
+        if server[n] < 0:
+            total += data.user[n].local_cost
+    for m in range(data.server.size):
+        count = offsets[m + 1] - offsets[m]
+        total += site_cost(data, order[offsets[m] : offsets[m + 1]], count, m, cut, price[m], theta)
     return total

@@ -1,165 +1,42 @@
 r"""Exact resources at a fixed association and cut: bandwidth and clock of every server split by one price each.
 
-With the cut fixed, a server's users couple only through sum b <= b_m and sum F <= F_m, and both problems are convex and
-separate: the split is the response to the price at which the sum meets the limit. The price is the multiplier, hence the
-value of one more Hz.
+With the cut fixed, a server's users couple only through sum b <= b_m and sum F <= F_m, and the problem is convex: the split is
+the response to the prices at which the sums meet the limits (`site`). These prices are the multipliers, hence the value
+of one more Hz.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.allocation import Allocation
-from edgealloc.formulations.split_training.options import job_cycles, job_response, link_response
-from edgealloc.formulations.split_training.reduced import Reduced, device_clock, reduce
-from edgealloc.system.responses import best_received_power, radio_slope
+from edgealloc.formulations.split_training.moves import assignment_cost
+from edgealloc.formulations.split_training.options import EXACT, device_response, job_cycles, link_delay, respond, timed_option
+from edgealloc.formulations.split_training.reduced import Reduced, reduce
+from edgealloc.system.responses import best_received_power
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["band_price", "clock_price", "marginal_prices", "optimal_allocation", "split"]
+__all__ = ["Settled", "best_round", "marginal_prices", "members_of", "optimal_allocation", "settle", "split"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-@kernel
-def _band_sum(data: Reduced, members: IntArray, count: int, m: int, price: float) -> float:
-    total = 0.0
-    for i in range(count):
-        total += link_response(data, members[i], m, price)[1]
-    return total
+class Settled(NamedTuple):
+    """An assignment's optimal cost (what broken limits cost included), prices (M, 4), multipliers (N,), and whether it keeps
+    every hard limit."""
 
-
-@kernel
-def _marginal(data: Reduced, n: int, m: int, band: float) -> float:
-    """What one more Hz saves user n at a bandwidth and its best power there."""
-    gain = data.gain[n, m] * data.inverse_noise
-    user = data.user[n]
-    k2 = user.k2 / gain
-    received = best_received_power(band, user.power_low * gain, user.power_high * gain, user.k1, k2)
-    return -radio_slope(band, received, user.k1, k2)
-
-
-@kernel
-def band_price(data: Reduced, members: IntArray, count: int, m: int, guess: float) -> float:
-    """Price per Hz at which the first `count` members' bandwidths sum to b_m.
-
-    The sum falls with the price with an elasticity near -1/2, so a secant on log price and log sum takes a few steps;
-    bracketing keeps it safe. A single member takes the whole band at the marginal cost there.
-    """
-    cap = data.server[m].bandwidth
-    if count == 0:
-        return 0.0
-    if count == 1:
-        return _marginal(data, members[0], m, cap)
-    price = guess
-    if not (price > 0.0 and math.isfinite(price)):
-        # the mean marginal cost at equal shares is a fair start
-        price = 0.0
-        for i in range(count):
-            price += _marginal(data, members[i], m, cap / count) / count
-    low, high = -np.inf, np.inf  # log prices with sum above and below the cap
-    y = math.log(price)
-    target = math.log(cap)
-    y_old, excess_old = 0.0, np.inf
-    for step in range(200):
-        total = _band_sum(data, members, count, m, math.exp(y))
-        excess = math.log(total) - target
-        if abs(excess) < 1e-14:
-            break
-        if excess > 0.0:
-            low = y
-        else:
-            high = y
-        slope = -0.5
-        if step > 0 and y != y_old:
-            slope = (excess - excess_old) / (y - y_old)
-            # a member at its cap b <= b_m does not respond, so the slope can be near 0
-            slope = min(max(slope, -2.0), -0.05)
-        y_old, excess_old = y, excess
-        y = y - excess / slope
-        if not low < y < high:
-            y = 0.5 * (low + high)
-        if y in (low, high) or high - low < 4e-16 * max(1.0, abs(low)):
-            break
-    return math.exp(y)
-
-
-@kernel
-def clock_price(data: Reduced, members: IntArray, count: int, m: int, cut: IntArray) -> float:
-    """Price per Hz of clock at which the members' shares sum to F_m; 0 if they want less."""
-    cap = data.server[m].clock
-    wanted = 0.0
-    for i in range(count):
-        n = members[i]
-        wanted += math.sqrt(data.user[n].time_weight * job_cycles(data, n, m, cut[n]))
-    without_energy = (wanted / cap) ** 2  # closed form of a time-shared server: F_n = F_m sqrt(a_t W)/sum sqrt(a_t W)
-    if data.server[m].kappa <= 0.0:
-        return without_energy
-    low, high, price = 0.0, np.inf, 0.0
-    total_old, price_old = 0.0, -1.0
-    for _ in range(200):
-        total = 0.0
-        for i in range(count):
-            total += job_response(data, members[i], m, cut[members[i]], price)[1]
-        if price == 0.0 and total <= cap:
-            if count == 1 and total >= cap:  # the single user's own limit holds it: the price is the marginal cost there
-                user, cycles = data.user[members[0]], job_cycles(data, members[0], m, cut[members[0]])
-                kappa = data.server[m].kappa * user.energy_weight
-                return max(0.0, cycles * (user.time_weight / cap**2 - 2.0 * kappa * cap))
-            return 0.0
-        if abs(total - cap) <= 1e-14 * cap:
-            break
-        if total > cap:
-            low = price
-        else:
-            high = price
-        # 1/F^2 is nearly linear in the price: secant there
-        if price_old < 0.0:
-            following = without_energy
-        else:
-            a, b = 1.0 / total_old**2, 1.0 / total**2
-            following = price + (1.0 / cap**2 - b) * (price - price_old) / (b - a) if b != a else 0.5 * (low + high)
-        total_old, price_old = total, price
-        price = following
-        if not low < price < high:
-            price = 0.5 * (low + high) if high < np.inf else 2.0 * low
-        if high < np.inf and high - low <= 4e-16 * high:
-            break
-    return price
-
-
-@kernel
-def split(
-    data: Reduced, members: IntArray, m: int, cut: IntArray, price_b: float, price_f: float, band: FloatArray,
-    power: FloatArray, share: FloatArray,
-) -> None:
-    """Write the members' bandwidth, power and clock at the prices, scaled to the limits."""
-    total_b, total_f = 0.0, 0.0
-    for n in members:
-        band[n] = link_response(data, n, m, price_b)[1]
-        share[n] = job_response(data, n, m, cut[n], price_f)[1]
-        total_b += band[n]
-        total_f += share[n]
-    # more bandwidth never hurts, so all of it is handed out; the clock only where it costs nothing by itself
-    scale_b = data.server[m].bandwidth / total_b
-    scale_f = data.server[m].clock / total_f
-    if data.server[m].kappa > 0.0:
-        scale_f = min(1.0, scale_f)
-    for n in members:
-        user = data.user[n]
-        gain = data.gain[n, m] * data.inverse_noise
-        band[n] *= scale_b
-        share[n] *= scale_f
-        received = best_received_power(band[n], user.power_low * gain, user.power_high * gain, user.k1,
-                                       user.k2 / gain)
-        power[n] = min(max(received / gain, user.power_low), user.power_high)
+    cost: float
+    price: FloatArray
+    theta: FloatArray
+    kept: bool
 
 
 def members_of(server: IntArray, servers: int) -> tuple[IntArray, IntArray]:
@@ -169,19 +46,63 @@ def members_of(server: IntArray, servers: int) -> tuple[IntArray, IntArray]:
     return order, offsets
 
 
-def server_prices(
-    data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Multipliers (M,), (M,) of bandwidth and clock at a fixed association and cut."""
+def settle(data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> Settled:
+    """Optimal cost and prices of an assignment; `guess` (M, 4) are prices to start from."""
     servers = data.server.size
+    # writable copies: kernels are compiled for one kind of array
+    server, cut = np.array(server, dtype=np.int64), np.array(cut, dtype=np.int64)
     order, offsets = members_of(server, servers)
-    price_b, price_f = np.zeros(servers), np.zeros(servers)
-    for m in range(servers):
-        members = order[offsets[m] : offsets[m + 1]]
-        if members.size:
-            price_b[m] = band_price(data, members, members.size, m, 0.0 if guess is None else float(guess[m]))
-            price_f[m] = clock_price(data, members, members.size, m, cut)
-    return price_b, price_f
+    price = np.zeros((servers, 4)) if guess is None else np.array(guess)
+    theta = np.zeros(server.size)
+    cost = float(assignment_cost(data, server, cut, order, offsets, price, theta))
+    late = (theta >= data.user["penalty"]) & (data.user["hard"] > 0.0) & (theta > 0.0)
+    return Settled(cost, price, theta, not (late.any() or price[:, 2:].any() or not math.isfinite(cost)))
+
+
+@kernel
+def _device_clock(data: Reduced, n: int, m: int, cut: int, theta: float, rest: float) -> float:
+    """Device clock of user n at its multiplier; faster if rounding elsewhere would make the deadline slip."""
+    clock = device_response(data, n, cut, theta)[1]
+    user = data.user[n]
+    if cut > 0 and theta < user.penalty and user.deadline < np.inf and user.deadline > rest:
+        clock = max(clock, min(cut * user.cycles / (user.deadline - rest), user.clock_high))
+    return clock
+
+
+@kernel
+def split(
+    data: Reduced, members: IntArray, m: int, cut: IntArray, price: FloatArray, theta: FloatArray, band: FloatArray,
+    power: FloatArray, share: FloatArray, device: FloatArray,
+) -> None:
+    """Write the members' bandwidth, power and clocks at the prices, scaled to the limits."""
+    server = data.server[m]
+    total_b, total_f = 0.0, 0.0
+    alone = members.size == 1
+    for n in members:
+        # a single user takes all that is useful to it whatever the rounding of the prices
+        price_b, price_f = price[0], price[1]
+        if alone:
+            price_b, price_f = 0.0, price_f if server.whole > 0.0 else 0.0
+        if data.user[n].deadline < np.inf:
+            _, band[n], share[n], theta[n] = timed_option(data, n, m, cut[n], price_b, price_f, theta[n], EXACT)
+        else:
+            _, band[n], share[n], _ = respond(data, n, m, cut[n], price_b, price_f, 0.0)
+        total_b += band[n]
+        total_f += share[n]
+    # more bandwidth never hurts, so all of it is handed out; the clock only where it costs nothing by itself
+    scale_b, scale_f = server.bandwidth / total_b, server.clock / total_f
+    if server.kappa > 0.0 and server.whole <= 0.0:
+        scale_f = min(1.0, scale_f)
+    for n in members:
+        user = data.user[n]
+        gain = data.gain[n, m] * data.inverse_noise
+        band[n] *= scale_b
+        share[n] *= scale_f
+        received = best_received_power(band[n], user.power_low * gain, user.power_high * gain,
+                                       user.k1 + theta[n] * user.nats, user.k2 / gain)
+        power[n] = min(max(received / gain, user.power_low), user.power_high)
+        rest = user.nats / (band[n] * math.log1p(power[n] * gain / band[n])) + job_cycles(data, n, m, cut[n]) / share[n]
+        device[n] = _device_clock(data, n, m, cut[n], theta[n], rest + link_delay(data, n, m))
 
 
 def optimal_allocation(
@@ -195,32 +116,114 @@ def optimal_allocation(
     server, local_layers : (N,) int
         Server -1 where fully local.
     data : Reduced, optional
-        `reduce(problem)` if at hand.
+        `reduce(problem)` if at hand; of a synchronous round at the length that it should have.
 
     Returns
     -------
     Allocation
-        Globally optimal for these integers, to about 1e-14 of the objective.
+        Globally optimal for these integers, to about 1e-14 of the objective. Where no resources keep the deadlines it keeps
+        all other limits and comes near.
     """
-    return _solved(problem, server, local_layers, reduce(problem) if data is None else data)[0]
+    return _allocated(problem, server, local_layers, data)[0]
 
 
-def _solved(
-    problem: SplitTraining, server: IntArray, local_layers: IntArray, data: Reduced
-) -> tuple[Allocation, FloatArray, FloatArray]:
-    """The optimal allocation and the multipliers (M,), (M,) that split the servers."""
-    # writable copies: kernels are compiled for one kind of array
+def _allocated(
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, data: Reduced | None
+) -> tuple[Allocation, Reduced, Settled]:
     server, cut = np.array(server, dtype=np.int64), np.array(local_layers, dtype=np.int64)
-    price_b, price_f = server_prices(data, server, cut)
+    if data is None:
+        data = reduce(problem) if problem.delay == "sum" else best_round(problem, server, cut)
+    settled = settle(data, server, cut)
     band, power, share = np.zeros(problem.users), np.zeros(problem.users), np.zeros(problem.users)
+    device = _local_clock(problem, data)
     order, offsets = members_of(server, problem.servers)
+    theta = settled.theta.copy()
     for m in range(problem.servers):
         members = order[offsets[m] : offsets[m + 1]]
         if members.size:
-            split(data, members, m, cut, float(price_b[m]), float(price_f[m]), band, power, share)
+            split(data, members, m, cut, settled.price[m], theta, band, power, share, device)
+    theta[server < 0] = _local_multiplier(problem, data, device)[server < 0]
     allocation = Allocation(server=server, local_layers=cut, power_w=power, bandwidth_hz=band,
-                            user_frequency_hz=device_clock(problem), server_frequency_hz=share)
-    return allocation, price_b, price_f
+                            user_frequency_hz=device, server_frequency_hz=share)
+    return allocation, data, settled._replace(theta=theta)
+
+
+def _local_work(problem: SplitTraining) -> FloatArray:
+    """Device cycles (N,) of a whole step."""
+    return np.asarray((problem.layers * problem.layer_flops + problem.head_flops) / problem.user_flops_per_cycle)
+
+
+def _local_clock(problem: SplitTraining, data: Reduced) -> FloatArray:
+    """Best device clock (N,) of training fully locally, deadline included."""
+    user = data.user
+    with np.errstate(divide="ignore", invalid="ignore"):
+        free = np.where(user["kappa"] > 0.0, np.cbrt(user["device_time"] / (2.0 * user["kappa"])), np.inf)
+        most = np.where(user["kappa"] > 0.0, np.cbrt((user["device_time"] + user["penalty"]) / (2.0 * user["kappa"])), np.inf)
+        needed = _local_work(problem) / user["deadline"]
+    pulled = np.maximum(free, np.where(user["hard"] > 0.0, needed, np.minimum(needed, most)))
+    return np.asarray(np.clip(pulled, user["clock_low"], user["clock_high"]), dtype=np.float64)
+
+
+def _local_multiplier(problem: SplitTraining, data: Reduced, clock: FloatArray) -> FloatArray:
+    """Multiplier (N,) of the deadline of training fully locally: what makes the clock the best one."""
+    user = data.user
+    bound = np.isfinite(user["deadline"]) & (_local_work(problem) >= user["deadline"] * clock * (1.0 - 1e-12))
+    theta = np.clip(2.0 * user["kappa"] * clock**3 - user["device_time"], 0.0, user["penalty"])
+    return np.asarray(np.where(bound & (clock > user["clock_low"]), theta, 0.0))
+
+
+def best_round(problem: SplitTraining, server: IntArray, cut: IntArray, start: float | None = None) -> Reduced:
+    r"""Coefficients of a synchronous round of the best length for an assignment.
+
+    The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by bisection
+    on log T with secant steps.
+    """
+    weight = float(problem.weights.effective("delay", problem.users)[0])
+
+    def slope(y: float) -> tuple[float, Reduced]:
+        data = reduce(problem, round_s=math.exp(y))
+        settled = settle(data, server, cut)
+        theta = settled.theta.copy()
+        alone = np.asarray(server) < 0
+        theta[alone] = _local_multiplier(problem, data, _local_clock(problem, data))[alone]
+        binding = np.ones(problem.users, dtype=bool) if problem.deadline_s is None else problem.deadline_s > math.exp(y)
+        return math.log(max(float(theta[binding].sum()), 1e-300) / weight), data
+
+    low, high = -math.inf, math.inf
+    y = math.log(_fair_round(problem, server, cut) if start is None else start)
+    y_old = excess_old = math.inf
+    excess, data = slope(y)
+    for _ in range(100):
+        if abs(excess) <= 1e-11:
+            break
+        if excess > 0.0:
+            low = y
+        else:
+            high = y
+        tangent = -2.0
+        if math.isfinite(excess_old) and y != y_old:
+            tangent = min(max((excess - excess_old) / (y - y_old), -50.0), -0.2)
+        y_old, excess_old = y, excess
+        y = y - max(min(excess / tangent, 2.0), -2.0)
+        if not low < y < high:
+            y = 0.5 * (low + high) if math.isfinite(low) and math.isfinite(high) else (low + 1.0 if high == math.inf else high - 1.0)
+        if y in (low, high) or high - low <= 1e-15 * max(abs(low), 1.0):
+            break
+        excess, data = slope(y)
+    return data
+
+
+def _fair_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> float:
+    """Longest delay at full power and clock with equal shares."""
+    remote = np.asarray(server) >= 0
+    m = np.where(remote, server, 0)
+    load = np.maximum(np.bincount(m[remote], minlength=problem.servers), 1)[m]
+    allocation = Allocation(
+        server=np.asarray(server), local_layers=np.asarray(cut), power_w=problem.power_max_w,
+        bandwidth_hz=problem.bandwidth_max_hz[m] / load, user_frequency_hz=problem.user_frequency_max_hz,
+        server_frequency_hz=problem.server_frequency_max_hz[m] / load,
+    )
+    return float(problem.evaluate(allocation).response_s.max())
 
 
 def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str, FloatArray]:
@@ -230,14 +233,17 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
     -------
     dict
         "bandwidth_hz" (M,) and "server_frequency_hz" (M,): objective saved per extra Hz of b_m and F_m;
-        "power_w" (N,) and "user_frequency_hz" (N,): per extra W of p_max and Hz of f_max. All >= 0, and equal to finite
-        differences of the optimal objective with the integers held.
+        "power_w" (N,) and "user_frequency_hz" (N,): per extra W of p_max and Hz of f_max; "deadline_s" (N,), if there are
+        deadlines: per extra second. Equal to finite differences of the optimal objective with the integers held, and >= 0,
+        but for the clock where it has to be handed out whole. "users_per_server" and "server_memory_bytes" (M,), if limited,
+        are 0: with the integers held, more of them changes nothing (`bound_prices` has what they are worth).
     """
-    data = reduce(problem)
-    best, price_b, price_f = _solved(problem, allocation.server, allocation.local_layers, data)
+    best, data, settled = _allocated(problem, allocation.server, allocation.local_layers, None)
+    theta = settled.theta
     n = np.flatnonzero(best.server >= 0)
     m = best.server[n]
-    k1, k2 = data.user["k1"][n], data.user["k2"][n]
+    user = data.user[n]
+    k1, k2 = user["k1"] + theta[n] * user["nats"], user["k2"]
     gain = data.gain[n, m] * data.inverse_noise
     band = best.bandwidth_hz[n]
     growth = best.power_w[n] * gain / band
@@ -247,12 +253,17 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
     slope = (k2 - (k1 + k2 * best.power_w[n]) * gain / (band * (1.0 + growth) * x)) / (band * x)
     at_limit = best.power_w[n] >= problem.power_max_w[n] * (1.0 - 1e-12)  # the kernel rounds p g/N0
     per_watt[n] = np.where(at_limit, np.maximum(-slope, 0.0), 0.0)
-    time = problem.weights.effective("delay", problem.users)
-    energy = problem.weights.effective("energy", problem.users)
     local = best.server < 0
     cycles = (best.local_layers * problem.layer_flops + np.where(local, problem.head_flops, 0.0)) / (
         problem.user_flops_per_cycle)
     f = problem.user_frequency_max_hz
-    per_hertz = cycles * (time / f**2 - 2.0 * energy * problem.user_kappa * f)
-    return {"bandwidth_hz": price_b, "server_frequency_hz": price_f, "power_w": per_watt,
-            "user_frequency_hz": np.maximum(per_hertz, 0.0)}
+    per_hertz = cycles * ((data.user["device_time"] + theta) / f**2 - 2.0 * data.user["kappa"] * f)
+    prices = {"bandwidth_hz": settled.price[:, 0].copy(), "server_frequency_hz": settled.price[:, 1].copy(),
+              "power_w": per_watt, "user_frequency_hz": np.maximum(per_hertz, 0.0)}
+    if problem.deadline_s is not None:
+        prices["deadline_s"] = np.where(problem.deadline_s <= data.user["deadline"], theta, 0.0)
+    for name in ("users_per_server", "server_memory_bytes"):
+        if getattr(problem, name) is not None:
+            prices[name] = np.zeros(problem.servers)
+    return prices
+

@@ -1,0 +1,170 @@
+r"""Branch and bound on what the bound leaves open: proves small and middle-sized problems to any gap.
+
+At the prices of the bound D, an assignment that is better than the incumbent U takes only options whose reduced cost (priced value
+minus the user's best) is below U - D. That leaves few of the M Y options of every user. The tree over them is searched best-first
+(`solvers.branching`); a node is bounded by improving the prices for the options it has left (`tree`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.core.run import Run
+from edgealloc.formulations.split_training.moves import make_state, search
+from edgealloc.formulations.split_training.priced import SplitPricing
+from edgealloc.formulations.split_training.resources import settle
+from edgealloc.formulations.split_training.tree import GUARD, Options, list_options, work_node
+from edgealloc.solvers.branching import Tree, Worked
+from edgealloc.solvers.pricing import Pricing
+
+__all__ = ["MOST_OPTIONS", "MOST_USERS", "prove", "worth_trying"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Beyond this the tree would not end in any time one waits for, and the search is not begun by `certified`.
+MOST_USERS: Final = 400
+MOST_OPTIONS: Final = 20_000
+#: Newton steps on the prices of a node, of the root.
+EFFORT: Final = 14
+ROOT_EFFORT: Final = 60
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    mask: npt.NDArray[np.uint8]
+    prices: FloatArray
+
+
+class _Prover:
+    """The tree's view of the problem: options, nodes, and solutions found in them."""
+
+    def __init__(self, pricing: SplitPricing, options: Options) -> None:
+        self.data, self.options = pricing.data, options
+        self.slack = math.inf
+        self.found: list[tuple[IntArray, IntArray]] = []
+        self.owner = np.repeat(np.arange(options.first.size - 1), np.diff(options.first))
+
+    def work(self, node: _Node, cutoff: float, effort: int = EFFORT) -> Worked:
+        """Bound a node and split it."""
+        options = self.options
+        mask, prices = node.mask.copy(), node.prices.copy()
+        pick = np.zeros(options.first.size - 1, dtype=np.int64)
+        share = np.zeros(options.server.size)
+        target = cutoff if math.isfinite(cutoff) else 1e300
+        bound, user, server, cut = work_node(
+            self.data, options, mask, prices, target, self.slack, effort, pick, share)
+        if user == -2:
+            return Worked(bound)
+        assignment = options.server[pick], options.cut[pick]
+        if user == -1:
+            return self._leaf(bound, *assignment)
+        self.found.append(assignment)
+        mine = self.owner == user
+        side = mine & ((options.server == server) if cut < 0 else (options.cut <= cut))
+        children = []
+        for inside in (side, mine & ~side):
+            left = mask.copy()
+            left[mine & ~inside] = 0
+            children.append(_Node(left, prices))
+        return Worked(bound, tuple(children))
+
+    def _leaf(self, bound: float, server: IntArray, cut: IntArray) -> Worked:
+        settled = settle(self.data, server, cut)
+        self.found.append((server, cut))
+        return Worked(max(bound, settled.cost - GUARD * abs(settled.cost)), (), settled.cost)
+
+
+def worth_trying(pricing: SplitPricing) -> bool:
+    """Small enough for the tree to be likely to end, or to help."""
+    return pricing.users <= MOST_USERS
+
+
+def _options(pricing: SplitPricing, state: Pricing, cutoff: float) -> Options | None:
+    """Options whose reduced cost leaves them a chance; None if there are too many."""
+    assert state.prices is not None
+    data, users = pricing.data, pricing.users
+    price = pricing.capacities.per_unit(state.prices)
+    width = pricing.servers * data.factor.size + 1
+    value, server, cut = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
+    room = math.inf
+    if math.isfinite(cutoff):
+        room = (cutoff - state.bound) * (1.0 + 1e-9) + GUARD * abs(cutoff)
+    first, servers, cuts = [0], [], []
+    for n in range(users):
+        size = list_options(data, n, price, value, server, cut)
+        keep = np.flatnonzero(value[:size] - value[:size].min(initial=math.inf) <= room) if size else np.empty(0, np.int64)
+        first.append(first[-1] + keep.size)
+        servers.append(server[keep])
+        cuts.append(cut[keep])
+    if first[-1] > MOST_OPTIONS:
+        return None
+    capacities = pricing.capacities
+    return Options(np.array(first, dtype=np.int64), np.concatenate(servers), np.concatenate(cuts), capacities.size.ravel().copy(),
+                   capacities.low.ravel().copy(), capacities.high.ravel().copy())
+
+
+def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], gap: float) -> None:
+    """Branch and bound until the gap is proven or time is up; `state` and `pricing` are improved in place.
+
+    What the tree minimises is the cost with what broken limits cost, so that it looks for a feasible assignment where none is
+    known yet.
+    """
+    if state.prices is None or not pricing.best:
+        return
+    goal = max(0.9 * gap, 2.0 * GUARD)
+    options = _options(pricing, state, pricing.best[0].cost)
+    if options is None:
+        attempts.append(f"branch and bound not begun: more than {MOST_OPTIONS} options are left")
+        return
+    prover = _Prover(pricing, options)
+    flat = np.zeros(options.size.size)
+    flat[pricing.active] = state.prices
+    tree = Tree(_Node(np.ones(options.server.size, dtype=np.uint8), flat), state.bound, pricing.best[0].cost, goal)
+    effort = ROOT_EFFORT
+    polished: set[bytes] = set()
+    while not tree.closed:
+        if run.seconds_left <= 0.0:
+            break
+        spread = tree.cutoff - tree.bound
+        prover.slack = spread if math.isfinite(spread) else 0.1 * max(abs(tree.bound), 1e-300)
+        tree.round(lambda node, cutoff, e=effort: prover.work(node, cutoff, e), pricing.threads)
+        effort = EFFORT
+        _take_found(pricing, prover, tree, run, polished)
+        state.bound = max(state.bound, tree.bound)
+        state.objective = pricing.objective
+        if tree.nodes % 64 < 4:
+            run.report("branches", tree.nodes, _known(state.objective), state.bound)
+    state.bound = max(state.bound, tree.bound)
+    state.objective = pricing.objective
+    run.report("branches", tree.nodes, _known(state.objective), _known(state.bound))
+    if tree.closed:
+        attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
+    else:
+        attempts.append(f"branch and bound: stopped after {tree.nodes} nodes over {options.server.size} options, "
+                        f"{tree.open} of them open")
+        run.check_time()
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _take_found(pricing: SplitPricing, prover: _Prover, tree: Tree, run: Run, polished: set[bytes]) -> None:
+    """Settle the assignments that nodes suggested; promising ones are searched around."""
+    found, prover.found = prover.found, []
+    for server, cut in found:
+        settled = pricing.offer(server, cut)
+        if settled is None:
+            continue
+        near = settled.cost <= tree.objective + 2.0 * max(tree.objective - tree.bound, 0.0)
+        if (near and tree.nodes <= 40) or settled.cost < tree.objective:
+            moved = make_state(pricing.data, server, cut)
+            search(pricing.data, moved, least=1e-13 * abs(settled.cost), out_of_time=lambda: run.seconds_left <= 0.0)
+            pricing.offer(moved.server, moved.cut)
+        tree.objective = min(tree.objective, pricing.best[0].cost)
