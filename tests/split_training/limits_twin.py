@@ -545,6 +545,19 @@ class LimitsTwin:
             server_frequency_hz=clock * data.server_frequency_max_hz[m],
         )
 
+    def prices(self, server: IntArray, cut: IntArray) -> FloatArray:
+        """Objective per second (N,) of every deadline at an association and cuts."""
+        return np.asarray(Barrier(self.twin, np.asarray(server)[None, :], np.asarray(cut)[None, :])
+                          .solve().deadline_price[0])
+
+    def bound_at(self, server: IntArray, cut: IntArray, price: FloatArray) -> float:
+        """Lower bound of `at` from prices of the deadlines, by the plain twin: its delay weights are raised."""
+        place = tuple(int(m) for m in server)
+        cells = {key: Cell(np.asarray(cut)[None, list(key[1])], np.zeros(1), np.zeros(1, dtype=bool))
+                 for key in _keys(place)}
+        bounds, local = self._bounds(cells, self.twin.w_t, price)
+        return float(sum(bounds[key][0] for key in cells) + sum(local[n] for n in range(self.n) if place[n] < 0))
+
     # ---- lower bounds without deadlines ------------------------------------------------------------
 
     def _cells(self) -> dict[tuple[int, tuple[int, ...]], Cell]:
