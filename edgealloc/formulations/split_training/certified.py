@@ -33,7 +33,7 @@ from edgealloc.solvers.pricing import Priced, Pricing, maximise_bound
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["bound_prices", "compile_kernels", "run", "solve", "stages"]
+__all__ = ["bound_prices", "compile_kernels", "run", "run_prove", "solve", "stages"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,6 +45,11 @@ ROUNDS: Final = 4
 def run(problem: SplitTraining, run: Run) -> Outcome:
     """Solve with a proof; see the module's text. Time limit and Ctrl-C return the best so far with its gap."""
     return solve(problem, run, prove_it=False)
+
+
+def run_prove(problem: SplitTraining, run: Run) -> Outcome:
+    """`run`, and branch and bound however large the problem."""
+    return solve(problem, run, prove_it=True)
 
 
 def solve(problem: SplitTraining, run: Run, *, prove_it: bool) -> Outcome:

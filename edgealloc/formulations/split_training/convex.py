@@ -3,23 +3,19 @@ r"""Method "convex": the resources at a fixed association and cut, by a cone sol
 A second opinion on the exact resource solve, with which it shares no code. At fixed association and cuts the
 problem splits into one convex problem per server and resource, and one per device clock:
 
-- **Bandwidth and power** of the users of a server. With the natural rate R = b x, x = log(1 + g p / (N0 b)):
+- **Bandwidth and power** of the users of a server (`convex_cones`):
 
   .. math::
 
       \min \sum_n \frac{k_1}{R} + \max\Big(k_2 \frac{e^x - 1}{x}, \frac{k_3}{R}\Big), \qquad
       k_1 = a_t s \ln 2,\; k_2 = a_e s \ln 2\, N_0/g,\; k_3 = a_e p_{min} s \ln 2,
 
-  in the variables b, v <= log b, rho = log R and x >= exp(rho - v), with R <= b log(1 + P/b),
-  P = p_max g / N0, and the sum of b within the band. (e^x - 1)/x, the integral of e^{xt} over [0, 1], has no
-  finite form in exponential cones; Gauss-Legendre nodes bound it from below to 1e-11. The power floor is the
-  maximum: below it more rate costs no more power.
-- **Server clocks**: ``sum_n W (w / (F C D) + w_e kappa F^2 / (C D))`` with the sum of F within the clock.
+  with the sum of b within the band.
+- **Server clocks**: ``sum_n W (w / (F C D) + w_e kappa F^2 / (C D))`` with the sum of F within the clock, or equal to it.
 - **Device clocks**: ``w_t / f + w_e kappa f^2`` on [f_min, f_max].
 
-Every user is scaled by its own reference point, and the exponential cones are shifted by it: unscaled, cone
-solvers fail from a hundred users on. Signals far below the noise make the cone of the power limit
-degenerate; there ``b log(1 + P/b)`` is written as an integral of 1/(b + t P), again by Gauss-Legendre nodes.
+Where this misses a deadline, the server's users are solved anew, all resources at once; a synchronous round always is, over all
+servers (`convex_joint`).
 """
 
 from __future__ import annotations
@@ -37,6 +33,7 @@ from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.baselines import best_power_w, equal_allocation
+from edgealloc.formulations.split_training.convex_cones import Failed, Infeasible, Log, Uploads, cone_solve, upload_cones
 from edgealloc.formulations.split_training.reduced import radio_weights
 from edgealloc.system.radio import rate_bits_per_s
 
@@ -48,73 +45,11 @@ __all__ = ["run"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: Nodes of the two quadratures: enough for 1e-11 at x <= 50, and for 1e-12 at signal/noise <= 3.
-PHI_NODES: Final = 20
-RATE_NODES: Final = 14
 #: Where the reference points are this far from the optimum, the problem is scaled anew and solved again.
 RECENTRE_FACTOR: Final = 3.0
 RECENTRE_ROUNDS: Final = 4
 
-#: (label, solver, options), tried in this order; everything after the first is recorded in `attempts`.
-_TIGHT: Final = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
-SOLVERS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    ("Clarabel", "CLARABEL", _TIGHT),
-    ("Clarabel with max_step_fraction=0.9", "CLARABEL", {"max_step_fraction": 0.9}),
-    ("Clarabel at 1e-7", "CLARABEL", {"max_step_fraction": 0.9, "tol_gap_abs": 1e-7, "tol_gap_rel": 1e-7}),
-    ("SCS", "SCS", {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 50_000}),
-)
-
-
-class _FailedError(Exception):
-    """No solver brought one of the small problems to its optimum; the text says what each answered."""
-
-
-@dataclass
-class _Log:
-    """Which problems the first solver finished, and every deviation from that."""
-
-    done: dict[str, int]
-    deviations: list[str]
-
-    def lines(self) -> tuple[str, ...]:
-        solved = tuple(f"{what}: {count} x {SOLVERS[0][0]} optimal" for what, count in self.done.items())
-        return solved + tuple(self.deviations)
-
-
 # ---- cone problems ----------------------------------------------------------------------------------------
-
-
-def _nodes(count: int) -> tuple[FloatArray, FloatArray]:
-    """Gauss-Legendre nodes and weights on [0, 1]."""
-    t, w = np.polynomial.legendre.leggauss(count)
-    return (t + 1.0) / 2.0, w / 2.0
-
-
-def _cone_solve(objective: Any, constraints: list[Any], what: str, log: _Log) -> None:
-    """Minimise by the first of `SOLVERS` that ends with an optimum; the variables hold it afterwards."""
-    import warnings
-
-    import cvxpy as cp
-
-    problem = cp.Problem(cp.Minimize(objective), constraints)
-    answers: list[str] = []
-    for label, solver, options in SOLVERS:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # "may be inaccurate" is in the status
-                problem.solve(solver=solver, **options)
-            answer = str(problem.status)
-        except cp.error.SolverError as error:
-            answer = str(error).split(".", maxsplit=1)[0]
-        answers.append(f"{label} {answer}")
-        if answer == cp.OPTIMAL:
-            kind = what.split(" of ", maxsplit=1)[0]
-            if len(answers) > 1:
-                log.deviations.append(f"{what}: {'; '.join(answers)}")
-            else:
-                log.done[kind] = log.done.get(kind, 0) + 1
-            return
-    raise _FailedError(f"{what}: {'; '.join(answers)}")
 
 
 @dataclass(frozen=True)
@@ -174,62 +109,26 @@ def _reference_bandwidth(problem: SplitTraining, radio: _Radio) -> FloatArray:
 
 
 def _solve_radio(
-    problem: SplitTraining, radio: _Radio, reference: FloatArray, what: str, log: _Log
+    problem: SplitTraining, radio: _Radio, reference: FloatArray, what: str, log: Log
 ) -> FloatArray:
     """Bandwidths (K,) of one server by one cone problem, scaled by `reference` (Hz)."""
     import cvxpy as cp
 
-    count = radio.users.size
     cost, r0 = _radio_cost(problem, radio, reference)
-    total, x0, snr = cost.sum(), r0 / reference, radio.cap_hz / reference
-    beta = cp.Variable(count, pos=True)  # b / b0
-    rho, rate, energy = cp.Variable(count), cp.Variable(count), cp.Variable(count)  # log(R / R0), R / R0
-    constraints = [reference / radio.band_hz @ beta <= 1.0, cp.exp(rho) <= rate]
-    # Where k2 (e^x - 1)/x cannot move the total by 1e-9, x would be a variable that nothing holds in place.
-    flat = radio.k2 * np.expm1(x0) < 1e-9 * total
-    if flat.any():
-        constraints.append(energy[flat] >= (radio.k2 * np.expm1(x0) / x0 / total)[flat])
-    bent = np.flatnonzero(~flat)
-    if bent.size:
-        nu, xi = cp.Variable(bent.size), cp.Variable(bent.size)  # v = log(b / b0) or less, x / x0
-        t, w = _nodes(PHI_NODES)
-        exponent = x0[bent, None] * t[None, :]
-        log_weight = np.log(radio.k2[bent] / total)[:, None] + np.log(w)[None, :] + exponent
-        spread = cp.reshape(xi - 1.0, (bent.size, 1), order="C") @ np.ones((1, t.size))
-        terms = cp.exp(cp.multiply(exponent, spread) + log_weight)
-        constraints += [nu <= cp.log(beta[bent]), cp.exp(rho[bent] - nu) <= xi]
-        constraints.append(cp.sum(terms, axis=1) <= energy[bent])
-    floored = np.flatnonzero(radio.k3 > 0.0)
-    if floored.size:
-        constraints.append(cp.exp(np.log((radio.k3 / r0)[floored] / total) - rho[floored]) <= energy[floored])
-    loud, quiet = np.flatnonzero(snr > 1.0), np.flatnonzero(snr <= 1.0)
-    if loud.size:
-        shift = np.log1p(snr[loud])
-        small = np.exp(-shift)
-        constraints.append(
-            cp.ExpCone(
-                cp.multiply(x0[loud], rate[loud]) - cp.multiply(shift, beta[loud]),
-                beta[loud],
-                snr[loud] * small + cp.multiply(small, beta[loud]),
-            )
-        )
-    if quiet.size:
-        t, w = _nodes(RATE_NODES)
-        column = cp.reshape(beta[quiet], (quiet.size, 1), order="C") @ np.ones((1, t.size))
-        load = snr[quiet, None] * t[None, :]
-        lost = cp.sum(cp.multiply(load * w[None, :], cp.inv_pos(column + load)), axis=1)
-        constraints.append(rate[quiet] <= cp.multiply(radio.cap_hz[quiet] / r0[quiet], 1.0 - lost))
+    total = float(cost.sum())
+    beta, rho, energy, constraints = upload_cones(Uploads(radio.k2, radio.k3, radio.cap_hz), reference, r0, total)
+    constraints.append(reference / radio.band_hz @ beta <= 1.0)
     # A coefficient in front of an exponential would leave cones far from unit size, on which Clarabel stalls:
     # all of them are folded into the exponents.
     timed = np.flatnonzero(radio.k1 > 0.0)
     objective = cp.sum(energy)
     if timed.size:
         objective += cp.sum(cp.exp(np.log((radio.k1 / r0)[timed] / total) - rho[timed]))
-    _cone_solve(objective, constraints, what, log)
+    cone_solve(objective, constraints, what, log)
     return np.asarray(beta.value * reference, dtype=np.float64)
 
 
-def _bandwidth(problem: SplitTraining, m: int, users: IntArray, log: _Log) -> FloatArray:
+def _bandwidth(problem: SplitTraining, m: int, users: IntArray, log: Log) -> FloatArray:
     """Optimal bandwidths of the users of server m, re-centred until the scales fit."""
     radio = _radio(problem, m, users)
     if users.size == 1:
@@ -243,7 +142,7 @@ def _bandwidth(problem: SplitTraining, m: int, users: IntArray, log: _Log) -> Fl
     return np.maximum(b, 1e-12 * radio.band_hz)
 
 
-def _server_clock(problem: SplitTraining, m: int, users: IntArray, work: FloatArray, log: _Log) -> FloatArray:
+def _server_clock(problem: SplitTraining, m: int, users: IntArray, work: FloatArray, log: Log) -> FloatArray:
     """Optimal server clocks F (K,) of the users of server m; `work` in FLOP."""
     import cvxpy as cp
 
@@ -263,11 +162,11 @@ def _server_clock(problem: SplitTraining, m: int, users: IntArray, work: FloatAr
     objective = cp.sum(cp.multiply(weight / reference / total, cp.inv_pos(phi)))
     if square.any():
         objective += cp.sum(cp.multiply(square * reference**2 / total, cp.square(phi)))
-    _cone_solve(objective, [reference / top @ phi <= 1.0], f"server clock of server {m}", log)
+    cone_solve(objective, [reference / top @ phi <= 1.0], f"server clock of server {m}", log)
     return np.asarray(np.maximum(phi.value * reference, 1e-12 * top), dtype=np.float64)
 
 
-def _device_clock(problem: SplitTraining, log: _Log) -> FloatArray:
+def _device_clock(problem: SplitTraining, log: Log) -> FloatArray:
     """Optimal device clocks (N,): ``w_t / f + w_e kappa f^2`` on [f_min, f_max], each on its own scale."""
     import cvxpy as cp
 
@@ -280,7 +179,7 @@ def _device_clock(problem: SplitTraining, log: _Log) -> FloatArray:
     total = time / scale + square * scale**2
     objective = cp.sum(cp.multiply(time / scale / total, cp.inv_pos(phi)))
     objective += cp.sum(cp.multiply(square * scale**2 / total, cp.square(phi)))
-    _cone_solve(objective, [phi >= low / scale, phi <= high / scale], "device clocks", log)
+    cone_solve(objective, [phi >= low / scale, phi <= high / scale], "device clocks", log)
     return np.asarray(np.clip(phi.value * scale, low, high), dtype=np.float64)
 
 
@@ -343,7 +242,7 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     if start is None:
         return Outcome(termination=Termination.NUMERICAL, attempts=tuple(notes))
     best = equal_allocation(problem, np.maximum(start.server, 0), start.local_layers)
-    log = _Log({}, [])
+    log = Log({}, [])
     termination = Termination.CONVERGED
     jobs = _jobs(problem, best, log)
     for done, job in enumerate(jobs):
@@ -357,14 +256,14 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
         except KeyboardInterrupt:
             termination = Termination.INTERRUPTED
             break
-        except _FailedError as failure:
+        except Failed as failure:
             log.deviations.append(str(failure))
             termination = Termination.NUMERICAL
     return Outcome(allocation=best, termination=termination, converged=termination is Termination.CONVERGED,
                    attempts=(*notes, *log.lines()))
 
 
-def _jobs(problem: SplitTraining, start: Allocation, log: _Log) -> list[Callable[[Allocation], Allocation]]:
+def _jobs(problem: SplitTraining, start: Allocation, log: Log) -> list[Callable[[Allocation], Allocation]]:
     """One improvement of an allocation per cone problem: device clocks, then every server in use."""
     work = (problem.layers - start.local_layers) * problem.layer_flops + problem.head_flops
 

@@ -17,10 +17,10 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
-from edgealloc.formulations.split_training.moves import band_cost, clock_cost
 from edgealloc.formulations.split_training.options import own_cost
 from edgealloc.formulations.split_training.reduced import Reduced, reduce
-from edgealloc.formulations.split_training.resources import optimal_allocation
+from edgealloc.formulations.split_training.resources import optimal_allocation, settle
+from edgealloc.formulations.split_training.site import band_cost, clock_cost, is_timed, overload, site_cost
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
@@ -62,12 +62,14 @@ def _count_through(
     users, servers = digit.size, data.server.size
     members = np.zeros(users, dtype=np.int64)
     at_cut = np.zeros(users, dtype=np.int64)
+    price, theta = np.zeros((servers, 4)), np.zeros(users)
     for _ in range(most):
         cost = 0.0
         for n in range(users):
             option = first[n] + digit[n]
             at_cut[n] = cut[option]
-            cost += own_cost(data, n, server[option], cut[option])
+            if server[option] < 0:
+                cost += own_cost(data, n, -1, cut[option])
         for m in range(servers):
             size, subset = 0, 0
             for n in range(users):
@@ -75,8 +77,17 @@ def _count_through(
                     members[size] = n
                     size += 1
                     subset |= 1 << n
-            if size > 0 and cost < best:
+            if size == 0 or cost >= best:
+                continue
+            over = overload(data, members, size, m, at_cut)[0]
+            if over > 0.0:
+                cost = np.inf
+            elif is_timed(data, members, size):
+                cost += site_cost(data, members, size, m, at_cut, price[m], theta)
+            else:
                 cost += radio[m, subset] + clock_cost(data, members, size, m, at_cut)[0]
+                for i in range(size):
+                    cost += own_cost(data, members[i], m, at_cut[members[i]])
         if cost < best:
             best = cost
             best_digit[:] = digit
@@ -98,8 +109,10 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     Raises
     ------
     DataError
-        More than `MOST_USERS` users or `MOST_COMBINATIONS` combinations.
+        More than `MOST_USERS` users or `MOST_COMBINATIONS` combinations, or synchronous rounds.
     """
+    if problem.delay != "sum":
+        raise DataError("method 'exact' knows no synchronous rounds (delay='max'); use 'certified'")
     cuts = problem.cuts
     count = cuts.local + (problem.gain > 0.0).sum(axis=1) * np.maximum(cuts.high - cuts.low + 1, 0)
     digits = float(np.log10(count.astype(np.float64)).sum())
@@ -131,8 +144,12 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     except KeyboardInterrupt:
         termination = Termination.INTERRUPTED
     if not math.isfinite(best):
-        return Outcome(termination=termination, attempts=("stopped before the first combination",))
+        why = "no combination keeps every limit" if ended else "stopped before the first combination"
+        return Outcome(termination=termination, attempts=(why,))
     chosen = first[:-1] + best_digit
+    if not settle(data, server[chosen], cut[chosen]).kept:
+        # the best there is misses a deadline, whatever is paid for keeping it
+        return Outcome(termination=termination, attempts=("no combination keeps every deadline",))
     allocation = optimal_allocation(problem, server[chosen], cut[chosen], data=data)
     # costs are exact to about 1e-14; the guard keeps the bound on the safe side of that
     return Outcome(allocation=allocation, bound=best - 1e-12 * abs(best) if ended else None, termination=termination,

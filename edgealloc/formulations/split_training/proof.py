@@ -105,8 +105,22 @@ def _options(pricing: SplitPricing, state: Pricing, cutoff: float) -> Options | 
     if first[-1] > MOST_OPTIONS:
         return None
     capacities = pricing.capacities
-    return Options(np.array(first, dtype=np.int64), np.concatenate(servers), np.concatenate(cuts), capacities.size.ravel().copy(),
+    return Options(np.array(first, dtype=np.int64), np.concatenate(servers), np.concatenate(cuts),
+                   _twins(pricing, servers, cuts), capacities.size.ravel().copy(),
                    capacities.low.ravel().copy(), capacities.high.ravel().copy())
+
+
+def _twins(pricing: SplitPricing, servers: list[IntArray], cuts: list[IntArray]) -> IntArray:
+    """The last earlier user (N,) with the same data, -1 if none."""
+    data = pricing.data
+    last: dict[bytes, int] = {}
+    twin = np.full(pricing.users, -1, dtype=np.int64)
+    for n in range(pricing.users):
+        delay = data.delay[n].tobytes() if data.delay.size > 1 else b""
+        key = b"|".join((data.user[n].tobytes(), data.gain[n].tobytes(), delay, servers[n].tobytes(), cuts[n].tobytes()))
+        twin[n] = last.get(key, -1)
+        last[key] = n
+    return twin
 
 
 def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], gap: float) -> None:
@@ -142,6 +156,8 @@ def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], 
             run.report("branches", tree.nodes, _known(state.objective), state.bound)
     state.bound = max(state.bound, tree.bound)
     state.objective = pricing.objective
+    if not tree.nodes:
+        return
     run.report("branches", tree.nodes, _known(state.objective), _known(state.bound))
     if tree.closed:
         attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")

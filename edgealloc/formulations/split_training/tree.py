@@ -50,6 +50,9 @@ class Options(NamedTuple):
         User n has options first[n] .. first[n+1]-1.
     server, cut : (O,)
         -1 and Y where fully local.
+    twin : (N,)
+        An earlier user with the same data and hence the same options, -1 if none: only assignments in which the later one has
+        no earlier option are looked at.
     size, low, high : (4M,)
         Capacities and the range of their prices per whole, see `Capacities`.
     """
@@ -57,6 +60,7 @@ class Options(NamedTuple):
     first: IntArray
     server: IntArray
     cut: IntArray
+    twin: IntArray
     size: FloatArray
     low: FloatArray
     high: FloatArray
@@ -311,6 +315,27 @@ def _smooth_value(
 
 
 @kernel
+def _order_twins(options: Options, mask: MaskArray) -> None:
+    """Drop options that no assignment can have in which twins are in the order of their options."""
+    users = options.first.size - 1
+    for n in range(users):
+        twin = options.twin[n]
+        if twin >= 0:
+            place, count = 0, options.first[n + 1] - options.first[n]
+            while place < count and mask[options.first[twin] + place] == 0:
+                mask[options.first[n] + place] = 0
+                place += 1
+    for back in range(users):
+        n = users - 1 - back
+        twin = options.twin[n]
+        if twin >= 0:
+            place = options.first[n + 1] - options.first[n] - 1
+            while place >= 0 and mask[options.first[n] + place] == 0:
+                mask[options.first[twin] + place] = 0
+                place -= 1
+
+
+@kernel
 def work_node(
     data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, cutoff: float, slack: float, effort: int,
     pick: IntArray, share: FloatArray,
@@ -340,6 +365,7 @@ def work_node(
     """
     total = options.server.size
     value, use, theta = np.zeros(total), np.zeros((total, 4)), np.zeros(total)
+    _order_twins(options, mask)
     bound = _ascend(data, options, mask, prices, cutoff, slack, share, value, use, theta, effort)
     if bound >= cutoff:
         return bound, -2, -2, -1
