@@ -12,7 +12,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 import edgealloc as ea
 from edgealloc.core.run import Run
-from edgealloc.formulations.split_training import baselines, convex
+from edgealloc.formulations.split_training import baselines, convex, convex_cones
 from edgealloc.formulations.split_training.resources import optimal_allocation
 
 FloatArray = npt.NDArray[np.float64]
@@ -207,10 +207,10 @@ def test_every_fallback_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = sized(6, 3, 1, extreme=False)
     begin = start(problem)
     weak = ("Clarabel", "CLARABEL", {"max_iter": 2})
-    monkeypatch.setattr(convex, "SOLVERS", (weak, convex.SOLVERS[-1]))
+    monkeypatch.setattr(convex_cones, "SOLVERS", (weak, convex_cones.SOLVERS[-1]))
     outcome = convex.run(problem, Run(warm_start=begin))
     assert any("Clarabel" in line and "SCS" in line for line in outcome.attempts)
-    monkeypatch.setattr(convex, "SOLVERS", (weak,))
+    monkeypatch.setattr(convex_cones, "SOLVERS", (weak,))
     outcome = convex.run(problem, Run(warm_start=begin))
     assert outcome.termination is ea.Termination.NUMERICAL
     assert not outcome.converged

@@ -11,29 +11,39 @@ problem splits into one convex problem per server and resource, and one per devi
       k_1 = a_t s \ln 2,\; k_2 = a_e s \ln 2\, N_0/g,\; k_3 = a_e p_{min} s \ln 2,
 
   with the sum of b within the band.
-- **Server clocks**: ``sum_n W (w / (F C D) + w_e kappa F^2 / (C D))`` with the sum of F within the clock, or equal to it.
+- **Server clocks**: ``sum_n W (w / (F C D) + w_e kappa F^2 / (C D))`` with the sum of F within the clock, or
+  equal to it.
 - **Device clocks**: ``w_t / f + w_e kappa f^2`` on [f_min, f_max].
 
-Where this misses a deadline, the server's users are solved anew, all resources at once; a synchronous round always is, over all
-servers (`convex_joint`).
+Where this misses a deadline, the server's users are solved anew, all resources at once; a synchronous round
+always is, over all servers (`convex_joint`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.method import Outcome
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Progress, Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.baselines import best_power_w, equal_allocation
-from edgealloc.formulations.split_training.convex_cones import Failed, Infeasible, Log, Uploads, cone_solve, upload_cones
+from edgealloc.formulations.split_training.convex_cones import (
+    FailedError,
+    InfeasibleError,
+    Log,
+    Uploads,
+    cone_solve,
+    upload_cones,
+)
+from edgealloc.formulations.split_training.convex_joint import group, solve_jointly
 from edgealloc.formulations.split_training.reduced import radio_weights
 from edgealloc.system.radio import rate_bits_per_s
 
@@ -162,7 +172,10 @@ def _server_clock(problem: SplitTraining, m: int, users: IntArray, work: FloatAr
     objective = cp.sum(cp.multiply(weight / reference / total, cp.inv_pos(phi)))
     if square.any():
         objective += cp.sum(cp.multiply(square * reference**2 / total, cp.square(phi)))
-    cone_solve(objective, [reference / top @ phi <= 1.0], f"server clock of server {m}", log)
+    used = reference / top @ phi
+    # more never hurts a time-shared server: there `_within` hands out the rest
+    whole = problem.resource_sense == "exactly" and square.any()
+    cone_solve(objective, [used == 1.0 if whole else used <= 1.0], f"server clock of server {m}", log)
     return np.asarray(np.maximum(phi.value * reference, 1e-12 * top), dtype=np.float64)
 
 
@@ -183,21 +196,24 @@ def _device_clock(problem: SplitTraining, log: Log) -> FloatArray:
     return np.asarray(np.clip(phi.value * scale, low, high), dtype=np.float64)
 
 
-def _within(share: FloatArray, limit: float) -> FloatArray:
-    """Shares scaled down to the limit, where a solver's tolerance let their sum exceed it."""
-    slack = 1.0 - share.size * np.finfo(float).eps
-    return np.asarray(share * min(1.0, limit * slack / share.sum()), dtype=np.float64)
+def _within(share: FloatArray, limit: float, whole: bool) -> FloatArray:
+    """Shares scaled to the limit: to all of it, or (not `whole`) only where rounding let their sum exceed it."""
+    factor = limit * (1.0 - share.size * np.finfo(float).eps) / share.sum()
+    return np.asarray(share * (factor if whole else min(1.0, factor)), dtype=np.float64)
 
 
 # ---- the method -------------------------------------------------------------------------------------------
+
+#: Limits of association and cuts alone: a start that breaks one cannot be mended here.
+_INTEGER_LIMITS: Final = ("server", "local_layers", "stability_limit", "device_memory_bytes", "users_per_server",
+                          "server_memory_bytes")
 
 
 def _start(problem: SplitTraining, run: Run) -> tuple[Allocation | None, list[str]]:
     """Association and cut to work at: those of the warm start, or of the `certified` method."""
     if run.warm_start is not None:
-        names = ("server", "local_layers", "stability_limit", "device_memory_bytes")
         violations = problem.violations(run.warm_start)
-        broken = [name for name in names if violations.get(name, 0.0) > 0.0]
+        broken = [name for name in _INTEGER_LIMITS if violations.get(name, 0.0) > 0.0]
         if broken:
             raise DataError(f"warm_start: its association and cuts violate {', '.join(broken)}; convex keeps "
                             "both, so start from a feasible allocation")
@@ -234,6 +250,7 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     Outcome
         Without a bound; `converged` if every cone problem was solved to its optimum. `attempts` tells which
         solver solved what. Where time ran out or every solver failed, the servers left keep equal shares.
+        Without an allocation if these, or the users of a server whatever its resources, miss a hard deadline.
     """
     try:
         start, notes = _start(problem, run)
@@ -244,28 +261,49 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     best = equal_allocation(problem, np.maximum(start.server, 0), start.local_layers)
     log = Log({}, [])
     termination = Termination.CONVERGED
-    jobs = _jobs(problem, best, log)
-    for done, job in enumerate(jobs):
+    for done, job in enumerate(_jobs(problem, best, log)):
         try:
             run.check_time()
             best = job(best)
-            run.report("cone problems", done + 1, problem.evaluate(best).objective)
+            run.report("cone problems", done + 1, _objective(problem, best))
         except TimeUpError:
             termination = Termination.TIME_LIMIT
             break
         except KeyboardInterrupt:
             termination = Termination.INTERRUPTED
             break
-        except Failed as failure:
+        except FailedError as failure:
             log.deviations.append(str(failure))
             termination = Termination.NUMERICAL
+        except InfeasibleError as failure:
+            log.deviations.append(f"{failure}: no resources keep every deadline at this association and these cuts")
+            return Outcome(termination=Termination.STAGES_EXHAUSTED, attempts=(*notes, *log.lines()))
+    missed = problem.violations(best).get("deadline_s", 0.0)
+    if problem.relative_violation(best) > FEASIBILITY_TOLERANCE:
+        log.deviations.append(f"no allocation: what there is misses a deadline by {missed:.3g} s")
+        return Outcome(termination=termination, attempts=(*notes, *log.lines()))
     return Outcome(allocation=best, termination=termination, converged=termination is Termination.CONVERGED,
                    attempts=(*notes, *log.lines()))
 
 
+def _objective(problem: SplitTraining, a: Allocation) -> float | None:
+    """Of a feasible allocation, for the history; None as long as deadlines are missed."""
+    feasible = problem.relative_violation(a) <= FEASIBILITY_TOLERANCE
+    return problem.evaluate(a).objective if feasible else None
+
+
 def _jobs(problem: SplitTraining, start: Allocation, log: Log) -> list[Callable[[Allocation], Allocation]]:
-    """One improvement of an allocation per cone problem: device clocks, then every server in use."""
+    """One improvement of an allocation per cone problem.
+
+    Of a round: one for all. Otherwise device clocks and every server in use as if there were no deadlines, then
+    all resources of the servers that miss one: where nobody is late, deadlines change nothing.
+    """
+    if problem.delay == "max":
+        everyone = group(problem, start, np.arange(problem.users))
+        return [lambda a: solve_jointly(everyone, a, "resources of all users", log)]
     work = (problem.layers - start.local_layers) * problem.layer_flops + problem.head_flops
+    exactly = problem.resource_sense == "exactly"
+    time_shared = problem.server_kappa is None
 
     def device(a: Allocation) -> Allocation:
         return replace(a, user_frequency_hz=_device_clock(problem, log))
@@ -273,7 +311,7 @@ def _jobs(problem: SplitTraining, start: Allocation, log: Log) -> list[Callable[
     def band(m: int, users: IntArray) -> Callable[[Allocation], Allocation]:
         def improve(a: Allocation) -> Allocation:
             b, p = a.bandwidth_hz.copy(), a.power_w.copy()
-            b[users] = _within(_bandwidth(problem, m, users, log), float(problem.bandwidth_max_hz[m]))
+            b[users] = _within(_bandwidth(problem, m, users, log), float(problem.bandwidth_max_hz[m]), True)
             p[users] = best_power_w(problem, users, problem.gain[users, m], b[users])
             return replace(a, bandwidth_hz=b, power_w=p)
 
@@ -283,8 +321,16 @@ def _jobs(problem: SplitTraining, start: Allocation, log: Log) -> list[Callable[
         def improve(a: Allocation) -> Allocation:
             f = a.server_frequency_hz.copy()
             found = _server_clock(problem, m, users, work[users], log)
-            f[users] = _within(found, float(problem.server_frequency_max_hz[m]))
+            f[users] = _within(found, float(problem.server_frequency_max_hz[m]), exactly or time_shared)
             return replace(a, server_frequency_hz=f)
+
+        return improve
+
+    def together(users: IntArray, what: str) -> Callable[[Allocation], Allocation]:
+        def improve(a: Allocation) -> Allocation:
+            if not problem.evaluate(a).lateness_s[users].any():
+                return a
+            return solve_jointly(group(problem, a, users), a, what, log)
 
         return improve
 
@@ -293,4 +339,10 @@ def _jobs(problem: SplitTraining, start: Allocation, log: Log) -> list[Callable[
         users = np.flatnonzero(start.server == m)
         if users.size:
             jobs += [band(m, users), clock(m, users)]
+    if problem.deadline_s is not None:
+        for m in range(-1, problem.servers):
+            timed = np.isfinite(problem.deadline_s) | (m >= 0)  # fully local users share nothing
+            users = np.flatnonzero((start.server == m) & timed)
+            if users.size:
+                jobs.append(together(users, f"resources of server {m}" if m >= 0 else "clocks of fully local users"))
     return jobs
