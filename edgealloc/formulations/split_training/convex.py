@@ -68,10 +68,12 @@ class _Radio:
 
     users: IntArray
     gain: FloatArray
-    k1: FloatArray  # a_t s ln2, objective x natural rate; k3 where time costs nothing
-    k2: FloatArray  # a_e s ln2 N0 / g, objective; 0 where time costs nothing
-    k3: FloatArray  # a_e p_min s ln2, objective x natural rate; 0 where time costs nothing
-    cap_hz: FloatArray  # P = p_max g / N0, of p_min where time costs nothing
+    # k1 = a_t s ln2 and k3 = a_e p_min s ln2 in objective x natural rate, k2 = a_e s ln2 N0/g in objective, P = p_max g/N0;
+    # where p = p_min is known, k3 is part of k1, k2 is 0 and P that of p_min
+    k1: FloatArray
+    k2: FloatArray
+    k3: FloatArray
+    cap_hz: FloatArray
     band_hz: float
 
 
@@ -82,14 +84,14 @@ def _radio(problem: SplitTraining, m: int, users: IntArray) -> _Radio:
     over_noise = gain / problem.noise_psd_w_per_hz
     floor = per_joule * problem.power_min_w[users] * bits
     # Where time costs nothing p = p_min is best, k3/R the whole cost and p_min the power limit: said so, because
-    # both sides of the maximum would otherwise meet at the optimum.
-    timeless = per_second <= 0.0
-    power = np.where(timeless, problem.power_min_w[users], problem.power_max_w[users])
+    # both sides of the maximum would otherwise meet at the optimum. So they would if p_min = p_max.
+    fixed = (per_second <= 0.0) | (problem.power_min_w >= problem.power_max_w)[users]
+    power = np.where(fixed, problem.power_min_w[users], problem.power_max_w[users])
     return _Radio(
         users=users, gain=gain,
-        k1=np.where(timeless, floor, per_second * bits),
-        k2=np.where(timeless, 0.0, per_joule * bits / over_noise),
-        k3=np.where(timeless, 0.0, floor),
+        k1=per_second * bits + np.where(fixed, floor, 0.0),
+        k2=np.where(fixed, 0.0, per_joule * bits / over_noise),
+        k3=np.where(fixed, 0.0, floor),
         cap_hz=power * over_noise, band_hz=float(problem.bandwidth_max_hz[m]),
     )
 

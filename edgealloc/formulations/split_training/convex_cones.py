@@ -63,8 +63,8 @@ def _nodes(count: int) -> tuple[FloatArray, FloatArray]:
     return (t + 1.0) / 2.0, w / 2.0
 
 
-def cone_solve(objective: Any, constraints: list[Any], what: str, log: Log) -> None:
-    """Minimise by the first of `SOLVERS` that ends with an optimum; the variables hold it afterwards."""
+def cone_solve(objective: Any, constraints: list[Any], what: str, log: Log) -> bool:
+    """Minimise by the first of `SOLVERS` that ends with an optimum, which the variables then hold; was it the first?"""
     import warnings
 
     import cvxpy as cp
@@ -88,7 +88,7 @@ def cone_solve(objective: Any, constraints: list[Any], what: str, log: Log) -> N
                 log.deviations.append(f"{what}: {'; '.join(answers)}")
             else:
                 log.done[kind] = log.done.get(kind, 0) + 1
-            return
+            return len(answers) == 1
     raise FailedError(f"{what}: {'; '.join(answers)}")
 
 

@@ -47,6 +47,8 @@ RECENTRE_FACTOR: Final = 3.0
 ROUNDS: Final = 6
 #: Relative lateness that is left to rounding; beyond it the deadlines of the cone program are shortened.
 KEPT: Final = 2e-10
+#: Relative change of the cost at which the scales need not settle.
+SETTLED: Final = 1e-9
 #: Bisection steps and range (in powers of e) for the multiplier of a deadline.
 STEPS: Final = 110
 RANGE: Final = 100.0
@@ -211,13 +213,12 @@ class _Point:
     round_s: float
 
 
-def _solve(g: Group, at: _Point, margin: float, what: str, log: Log) -> tuple[_Point, FloatArray]:
-    """Solve the cone program scaled by a point, deadlines shortened by `margin`. Also b, F, upload time over those."""
+def _solve(g: Group, at: _Point, margin: float, what: str, log: Log) -> tuple[_Point, bool]:
+    """Solve the cone program scaled by a point, deadlines shortened by `margin`; do its scales fit the solution?"""
     import cvxpy as cp
 
     count = g.users.size
-    limit = np.minimum(g.deadline, at.round_s)
-    f0, p0 = g.respond(at.b, at.share, limit)
+    f0, p0 = _own(g, at)
     r0 = g.rate(at.b, p0)
     remote = np.flatnonzero(g.remote)
     upload_s, server_s = np.zeros(count), np.zeros(count)
@@ -228,14 +229,14 @@ def _solve(g: Group, at: _Point, margin: float, what: str, log: Log) -> tuple[_P
     constraints: list[Any] = []
     scale = np.where(np.isfinite(g.deadline), g.deadline, np.where(g.round_weight > 0.0, at.round_s, 1.0))
     if remote.size:
-        # Where time costs nothing, p = p_min is best, k3/R the whole cost and p_min the power limit: said so,
-        # because both sides of the maximum would otherwise meet at the optimum.
-        timeless = (g.per_second <= 0.0) & ~g.timed
+        # Where p = p_min is known, k3/R is the whole energy and p_min the power limit: said so, because both sides of
+        # the maximum would otherwise meet at the optimum.
+        known = ((g.per_second <= 0.0) & ~g.timed) | (g.power[0] >= g.power[1])
         floor = g.per_joule * g.power[0] * g.nats
-        cap = np.where(timeless, g.power[0], g.power[1]) * g.over_noise
-        k1 = np.where(timeless, floor, g.per_second * g.nats)[remote]
-        uploads = Uploads(k2=np.where(timeless, 0.0, g.per_joule * g.nats / g.over_noise)[remote],
-                          k3=np.where(timeless, 0.0, floor)[remote], cap_hz=cap[remote])
+        cap = np.where(known, g.power[0], g.power[1]) * g.over_noise
+        k1 = (g.per_second * g.nats + np.where(known, floor, 0.0))[remote]
+        uploads = Uploads(k2=np.where(known, 0.0, g.per_joule * g.nats / g.over_noise)[remote],
+                          k3=np.where(known, 0.0, floor)[remote], cap_hz=cap[remote])
         beta, rho, energy, cones = upload_cones(uploads, at.b[remote], r0[remote], total)
         slow, wait = cp.Variable(remote.size), cp.Variable(remote.size)  # upload and server time over those at `at`
         phi = cp.Variable(remote.size, pos=True)
@@ -281,14 +282,15 @@ def _solve(g: Group, at: _Point, margin: float, what: str, log: Log) -> tuple[_P
             constraints.append(taken <= allowed)
         if length is not None:
             constraints.append(taken <= at.round_s / scale[n] * length)
-    cone_solve(sum(terms[1:], terms[0]), constraints, what, log)
-    b, share, ratio = at.b.copy(), at.share.copy(), np.ones((3, count))
+    clean = cone_solve(sum(terms[1:], terms[0]), constraints, what, log)
+    b, share, ratio = at.b.copy(), at.share.copy(), np.ones((3, count))  # ratio: b, F, upload time over those at `at`
     if remote.size:
         ratio[0, remote], ratio[1, remote] = np.asarray(beta.value), np.asarray(phi.value)
         ratio[2, remote] = np.asarray(slow.value)
         b, share = at.b * ratio[0], at.share * ratio[1]
     found = _scaled(g, _Point(b, share, at.round_s if length is None else at.round_s * float(length.value)))
-    return found, ratio
+    near = np.abs(np.log(np.maximum(ratio, 1e-300))) < np.log(RECENTRE_FACTOR)
+    return found, clean and bool(near.all())
 
 
 def _scaled(g: Group, at: _Point) -> _Point:
@@ -316,22 +318,29 @@ def _round(g: Group, b: FloatArray, share: FloatArray, factor: float) -> float:
 
 
 def _recentred(g: Group, start: _Point, what: str, log: Log) -> _Point:
-    """Solve, scaled anew until the scales fit and the deadlines are kept in floating point, too."""
-    at, margin = start, 0.0
+    """Solve, scaled anew until scales or cost settle and the deadlines are kept in floating point, too."""
+    at, margin, before = start, 0.0, np.inf
+    hard = np.where(np.isfinite(g.penalty), np.inf, g.deadline)
     for _ in range(ROUNDS):
-        found, ratio = _solve(g, at, margin, what, log)
-        hard = np.where(np.isfinite(g.penalty), np.inf, g.deadline)
-        excess = float((g.fastest(found.b, found.share) / hard - 1.0).max())
-        fits = bool((np.abs(np.log(np.maximum(ratio, 1e-300))) < np.log(RECENTRE_FACTOR)).all())
-        at = found
-        if fits and excess <= KEPT:
-            return found
-        if fits:
+        at, fits = _solve(g, at, margin, what, log)
+        excess = float((g.fastest(at.b, at.share) / hard - 1.0).max())
+        value = g.cost(at.b, at.share, *_own(g, at))
+        # what nothing holds in place, such as the upload of a user that saves nothing by it, never fits
+        if fits or abs(value - before) <= SETTLED * value:
+            if excess <= KEPT:
+                return at
             margin = max(2.0 * margin, 2.0 * excess)
-    if excess <= KEPT:
-        log.deviations.append(f"{what}: the scales did not settle in {ROUNDS} rounds")
-        return found
-    raise FailedError(f"{what}: its deadlines are missed by {excess:.1e} after {ROUNDS} rounds")
+        before = value
+    raise FailedError(f"{what}: not settled in {ROUNDS} rounds (deadlines missed by {max(excess, 0.0):.1e})")
+
+
+def _own(g: Group, at: _Point) -> tuple[FloatArray, FloatArray]:
+    """Device clocks and powers that go with the shares of a point."""
+    limit = g.deadline
+    if g.round_weight > 0.0:
+        # the same length for all; a little longer if the solver's tolerance has made it too short for somebody
+        limit = np.minimum(limit, max(at.round_s, float(g.fastest(at.b, at.share).max())))
+    return g.respond(at.b, at.share, limit)
 
 
 def solve_jointly(g: Group, start: Allocation, what: str, log: Log) -> Allocation:
@@ -348,11 +357,7 @@ def solve_jointly(g: Group, start: Allocation, what: str, log: Log) -> Allocatio
     except FailedError as failure:
         log.deviations.append(f"{failure}; scaled by equal shares instead")
         found = _recentred(g, _equal(g), what, log)
-    limit = g.deadline
-    if g.round_weight > 0.0:
-        # the same length for all; a little longer if the solver's tolerance has made it too short for somebody
-        limit = np.minimum(limit, max(found.round_s, float(g.fastest(found.b, found.share).max())))
-    f, power = g.respond(found.b, found.share, limit)
+    f, power = _own(g, found)
     arrays = {"bandwidth_hz": found.b, "server_frequency_hz": found.share, "user_frequency_hz": f, "power_w": power}
     changed: dict[str, Any] = {}
     for name, values in arrays.items():
