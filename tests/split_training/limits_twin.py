@@ -401,7 +401,9 @@ class Barrier:
         price = np.where(soft, np.minimum(price, penalty), price)
         weight = np.where(goal.round, by_slack[:, self.n:2 * self.n] / round_unit[:, None], 0.0)
         total = np.where(lost, np.inf, self._true_cost(x, constant, in_rounds, soft, limit, penalty))
-        return Solved(total, x, price, weight, np.asarray(scale * (point.slack != 1.0).sum(axis=1) / t))
+        sums = by_slack[:, 2 * self.n:2 * (self.n + self.m)]
+        return Solved(total, x, price, weight, sums[:, :self.m], sums[:, self.m:],
+                      np.asarray(scale * (point.slack != 1.0).sum(axis=1) / t))
 
     def _constant(self, w_t: FloatArray) -> FloatArray:
         """Cost (K,) that no resource changes: instability, fixed delay, energy per FLOP."""
@@ -449,12 +451,15 @@ class Barrier:
 @dataclass(frozen=True)
 class Solved:
     """A batch of continuous optima: cost (K,), point (K, N, 5), objective per second of each deadline and of each
-    user's part of the round (K, N), and how far the cost may be above the optimum (K,)."""
+    user's part of the round (K, N), objective per whole band and whole clock of each server (K, M; nothing for a
+    clock that must be handed out), and how far the cost may be above the optimum (K,)."""
 
     cost: FloatArray
     x: FloatArray
     deadline_price: FloatArray
     round_price: FloatArray
+    band_price: FloatArray
+    clock_price: FloatArray
     gap: FloatArray
 
 
