@@ -68,8 +68,8 @@ class _Radio:
 
     users: IntArray
     gain: FloatArray
-    # k1 = a_t s ln2 and k3 = a_e p_min s ln2 in objective x natural rate, k2 = a_e s ln2 N0/g in objective, P = p_max g/N0;
-    # where p = p_min is known, k3 is part of k1, k2 is 0 and P that of p_min
+    # k1 = a_t s ln2 and k3 = a_e p_min s ln2 (objective x natural rate), k2 = a_e s ln2 N0/g (objective) and
+    # P = p_max g/N0; where p = p_min is known, k3 is part of k1, k2 is 0 and P that of p_min
     k1: FloatArray
     k2: FloatArray
     k3: FloatArray

@@ -31,6 +31,7 @@ RATE_NODES: Final = 14
 _TIGHT: Final = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
 SOLVERS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("Clarabel", "CLARABEL", _TIGHT),
+    ("Clarabel without equilibration", "CLARABEL", {**_TIGHT, "equilibrate_enable": False}),
     ("Clarabel with max_step_fraction=0.9", "CLARABEL", {"max_step_fraction": 0.9}),
     ("Clarabel at 1e-7", "CLARABEL", {"max_step_fraction": 0.9, "tol_gap_abs": 1e-7, "tol_gap_rel": 1e-7}),
     ("SCS", "SCS", {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 50_000}),
@@ -75,7 +76,8 @@ def cone_solve(objective: Any, constraints: list[Any], what: str, log: Log) -> b
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "may be inaccurate" is in the status
-                problem.solve(solver=solver, **options)
+                # a warm start would be Clarabel's own object with the options of the attempt before
+                problem.solve(solver=solver, warm_start=False, **options)
             answer = str(problem.status)
         except cp.error.SolverError as error:
             answer = str(error).split(".", maxsplit=1)[0]
