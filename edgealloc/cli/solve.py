@@ -35,6 +35,7 @@ def solve(
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Worker threads; all processors by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Where the gap comes from, what holds the cuts.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the solution (.npz) or its users (.csv).")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the allocation on a map.")] = None,
     plot_convergence: Annotated[Path | None, typer.Option(help="Draw objective and bound over time.")] = None,
@@ -65,9 +66,9 @@ def solve(
         )
     written = _write(solution, out, plot, plot_convergence)
     if as_json:
-        print_json(_document(scenario, solution, written))
+        print_json(_document(scenario, solution, written, explain))
     else:
-        _print(scenario, solution, written, file)
+        _print(scenario, solution, written, file, explain)
     if solution.termination == Termination.INTERRUPTED:
         return INTERRUPTED
     if solution.diagnosis is not None:
@@ -96,13 +97,16 @@ def _write(
     return written
 
 
-def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path], file: Path) -> None:
+def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path], file: Path, explain: bool) -> None:
     if solution.diagnosis is not None:
         typer.echo(scenario.describe())
         typer.echo("")
         typer.echo(diagnosis_text(scenario, solution.diagnosis))
     else:
         typer.echo(solution.summary())
+        if explain and solution.allocation is not None:
+            typer.echo("")
+            typer.echo(solution.explain().text())
     for path in written:
         typer.echo(f"wrote {path}")
     if not written and solution.allocation is not None:
@@ -110,7 +114,7 @@ def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]
         typer.echo(f"next: edgealloc solve {file} --out solution.npz --plot map.png   (or --json for every user)")
 
 
-def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]) -> dict[str, Any]:
+def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Path], explain: bool) -> dict[str, Any]:
     solved = solution.allocation is not None
     costs = solution.costs
     return {
@@ -132,6 +136,7 @@ def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Pa
         "bound_prices": dict(solution.bound_prices),
         "users": solution.to_frame().to_dict("records") if solved else [],
         "servers": solution.servers_frame().to_dict("records") if solved else [],
+        "explanation": solution.explain().record() if explain and solved else None,
         "diagnosis": None if solution.diagnosis is None else diagnosis_record(scenario, solution.diagnosis),
         "attempts": list(solution.attempts),
         "files": [str(path) for path in written],

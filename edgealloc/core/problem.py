@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgealloc.core.constraints import Constraint, Diagnosis
 from edgealloc.core.method import Method, Outcome, find_method, methods_of
 from edgealloc.core.run import Progress, Run
-from edgealloc.core.solution import Solution
+from edgealloc.core.solution import Explanation, Solution
 from edgealloc.core.status import Status, Termination
 from edgealloc.errors import DataError
 
@@ -97,6 +97,16 @@ class Problem(ABC, Generic[A, C]):
     @abstractmethod
     def plot_solution(self, solution: Solution[A, C], what: str, ax: Any) -> Any:
         """Draw `what` on matplotlib axes and return the figure."""
+
+    def explain(self, solution: Solution[A, C]) -> Explanation:
+        """Why the gap of a solution is what it is, and what holds its decisions where they are.
+
+        Raises
+        ------
+        DataError
+            Problems of this kind cannot be explained.
+        """
+        raise DataError(f"explain: a solution by '{solution.method}' of kind '{self.kind}' cannot be explained")
 
     # ---- what they all get ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.run import Progress
@@ -15,10 +15,26 @@ from edgealloc.errors import InfeasibleError, SolverError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Solution"]
+__all__ = ["Explanation", "Solution"]
 
 A = TypeVar("A")
 C = TypeVar("C")
+
+
+class Explanation(Protocol):
+    """Why a solution is what it is: a text, and the tables behind it."""
+
+    def text(self) -> str:
+        """A page that a person can read."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per user."""
+
+    def servers_frame(self) -> pd.DataFrame:
+        """One row per server."""
+
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +144,23 @@ class Solution(Generic[A, C]):
         shown = "None" if self.objective is None else f"{self.objective:.6g}"
         gap = "None" if self.gap is None else f"{self.gap:.2g}"
         return f"Solution(method={self.method!r}, status={self.status.value!r}, objective={shown}, gap={gap})"
+
+    def explain(self) -> Explanation:
+        """Why the gap is what it is, and what holds every decision where it is; print it, or read its frames.
+
+        Returns
+        -------
+        Explanation
+            Of the formulation; for split training see `edgealloc.formulations.split_training.explain`.
+
+        Raises
+        ------
+        InfeasibleError, SolverError
+            There is no allocation to explain.
+        """
+        self.require()
+        result: Explanation = self.problem.explain(self)
+        return result
 
     def plot(self, what: str = "map", ax: Any = None) -> Any:
         """Draw the solution and return the matplotlib figure.

@@ -114,6 +114,37 @@ def test_solve_json_without_a_bound_has_null(small: Path) -> None:
     assert document["gap"] is None
 
 
+def test_solve_explain_campus() -> None:
+    """The page says where the gap comes from and what holds the cuts; --json has the same for every user."""
+    plain_page = run("solve", CAMPUS)
+    page = run("solve", CAMPUS, "--explain")
+    assert page.exit_code == 0, page.stderr
+    for words in ("why the gap is what it is", "congestion", "what holds each cut", "privacy (min_local_layers)"):
+        assert words in page.stdout, words
+        assert words not in plain_page.stdout, words
+    assert len(page.stdout.splitlines()) <= len(plain_page.stdout.splitlines()) + 61
+    document = parsed(run("solve", CAMPUS, "--explain", "--json"))
+    explained = document["explanation"]
+    assert explained["proven"] is True
+    assert len(explained["users"]) == 200
+    assert len(explained["servers"]) == 4
+    parts = sum(explained[name] for name in ("reduced_costs", "capacity_losses", "resource_losses"))
+    assert parts == pytest.approx(document["objective"] - explained["price_bound"], rel=1e-6)
+    assert explained["price_bound"] == pytest.approx(document["bound"], rel=1e-6)
+    assert sum(explained["held"].values()) == 200
+
+
+def test_solve_explain_without_a_proof_says_so(small: Path) -> None:
+    page = run("solve", small, "--method", "greedy", "--explain")
+    assert page.exit_code == 0, page.stderr
+    assert "nothing here is proven" in page.stdout
+    assert "'certified'" in page.stdout
+    document = parsed(run("solve", small, "--method", "greedy", "--explain", "--json"))
+    assert document["explanation"]["proven"] is False
+    assert document["explanation"]["beyond_prices"] is None
+    assert parsed(run("solve", small, "--method", "greedy", "--json"))["explanation"] is None
+
+
 def test_compare_first_command_of_the_readme() -> None:
     page = run("compare", CAMPUS)
     assert page.exit_code == 0, page.stderr
