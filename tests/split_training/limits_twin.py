@@ -314,7 +314,7 @@ class Barrier:
             last = limits / (gap * np.maximum(np.abs(point.value + whole), 1e-100))
             t = np.minimum(t, last)
             step, step_common, decrement = self.newton(goal, x, moves, shared, t, point)
-            centred = np.asarray(decrement <= np.where(t >= last, 1e-3, 0.3))
+            centred = np.asarray(decrement <= np.where(t >= last, 1e-5, 0.3))
             done |= centred & (t >= last)
             if offset is None:  # deadlines surely kept, or surely missed
                 done |= (common < 0.98) | (centred & (common - 2.0 * limits / t > 1.0 + _EDGE))
@@ -323,7 +323,8 @@ class Barrier:
             x, common, point = self._advance(goal, moves, t, (x, common, point), (step, step_common, decrement), done)
             t = np.where(centred & ~done, np.minimum(20.0 * t, last), t)
         else:
-            # at the last t a decrement of 1 is a small part of `gap`: rounding may forbid the rest
+            # at the last t a decrement of 1 is a small part of `gap` in the value (prices want less): rounding may
+            # forbid the rest
             if (~done & ~((t >= last) & (decrement <= 1.0))).any():
                 raise ArithmeticError(f"the barrier has not converged: decrement {decrement[~done]}")
         return x, common, point, t
