@@ -176,8 +176,9 @@ def diagnose(problem: SplitTraining) -> Diagnosis | None:
     """Find users without any option and the smallest change of each limit that gives them one."""
     cuts = problem.cuts
     linked = (problem.gain > 0.0).any(axis=1)
+    late = _too_late(problem)
     stuck = np.flatnonzero(~(cuts.local | (linked & (cuts.low <= cuts.high))))
-    if not stuck.size:
+    if not stuck.size and not late.size:
         return None
     conflicts: list[Conflict] = []
     changes: dict[str, Any] = {}
@@ -216,4 +217,40 @@ def diagnose(problem: SplitTraining) -> Diagnosis | None:
                                       f"{cut} local layers need {need:.6g} B: raise device_memory_bytes to that, or "
                                       "lower min_local_layers, the batch or the sequence length"))
             change("device_memory_bytes", n, need, problem.device_memory_bytes)
+    for n in map(int, late):
+        if n in stuck:
+            continue
+        needed = _fastest(problem, n)
+        conflicts.append(Conflict("deadline_s", problem.user_label(n), needed - float(problem.deadline_s[n]), "s",
+                                  f"alone on the best server, at full power and clock, a step takes {needed:.6g} s: raise "
+                                  "deadline_s to at least that, or give the user a better link or a faster device"))
+        change("deadline_s", n, needed * (1.0 + 1e-6), problem.deadline_s)
     return Diagnosis(tuple(conflicts), changes)
+
+
+def _fastest(problem: SplitTraining, n: int) -> float:
+    """Shortest time of a step of user n over all options, each with a whole server; inf without an option."""
+    cuts = problem.cuts
+    best = np.inf
+    speed = float(problem.user_flops_per_cycle[n] * problem.user_frequency_max_hz[n])
+    if cuts.local[n]:
+        best = float(problem.layers * problem.layer_flops[n] + problem.head_flops[n]) / speed
+    alpha = np.arange(cuts.low[n], cuts.high[n] + 1)
+    m = np.flatnonzero(problem.gain[n] > 0.0)
+    if problem.users_per_server is not None:
+        m = m[problem.users_per_server[m] > 0]
+    if alpha.size and m.size:
+        snr = problem.power_max_w[n] * problem.gain[n, m] / (problem.noise_psd_w_per_hz * problem.bandwidth_max_hz[m])
+        upload = problem.upload_bits[n] * np.log(2.0) / (problem.bandwidth_max_hz[m] * np.log1p(snr))
+        work = (problem.layers - alpha) * problem.layer_flops[n] + problem.head_flops[n]
+        server = work[:, None] / (problem.server_flops_per_cycle[m] * problem.server_frequency_max_hz[m])
+        device = alpha * problem.layer_flops[n] / speed
+        best = min(best, float((device[:, None] + server + upload + problem.fixed_delay_s[n, m]).min()))
+    return best
+
+
+def _too_late(problem: SplitTraining) -> npt.NDArray[np.intp]:
+    """Users that have options, but none within their hard deadline."""
+    hard = np.flatnonzero(hard_deadlines(problem))
+    fastest = np.array([_fastest(problem, int(n)) for n in hard])
+    return hard[np.isfinite(fastest) & (fastest > problem.deadline_s[hard] * (1.0 + 1e-12))] if hard.size else hard

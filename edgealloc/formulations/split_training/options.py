@@ -19,8 +19,8 @@ from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.system.responses import radio_response, server_response
 
 __all__ = [
-    "cut_range", "device_response", "job_bytes", "job_cycles", "job_response", "link_delay", "link_response", "own_cost",
-    "respond", "timed_option",
+    "cut_range", "device_response", "is_finite_at_zero", "job_bytes", "job_cycles", "job_response", "link_delay",
+    "link_response", "own_cost", "respond", "timed_option", "without_option",
 ]
 
 #: relative error of T(theta) = D at which the search for theta ends, where only the value matters, and where shares do
@@ -114,6 +114,13 @@ def respond(
 
 
 @kernel
+def is_finite_at_zero(data: Reduced, n: int) -> bool:
+    """Whether T(0) is finite: otherwise no time at all is paid for, and everything takes for ever."""
+    user = data.user[n]
+    return user.time_weight > 0.0 and (user.k1 > 0.0 or user.power_low > 0.0)
+
+
+@kernel
 def timed_option(
     data: Reduced, n: int, m: int, cut: int, price_b: float, price_f: float, guess: float, tolerance: float
 ) -> tuple[float, float, float, float]:
@@ -123,19 +130,20 @@ def timed_option(
     """
     user = data.user[n]
     deadline, top = user.deadline, user.penalty
-    free = user.time_weight > 0.0 and user.k1 > 0.0  # otherwise no time at all is paid for, and T(0) is infinite
+    free = is_finite_at_zero(data, n)
     value, band, share, elapsed = -math.inf, 0.0, 0.0, math.inf
     if free or deadline == math.inf:
         value, band, share, elapsed = respond(data, n, m, cut, price_b, price_f, 0.0)
         if elapsed <= deadline:
             return value, band, share, 0.0
     best, best_band, best_share, best_theta = value, band, share, 0.0
-    base = user.time_weight
+    # theta is sought on the scale of log(base + theta): of what it adds to, the smallest
+    base = min(user.time_weight, user.k1 / user.nats)
     theta = guess
     if not 0.0 < theta <= top:
-        theta = base * ((elapsed / deadline) ** 2 - 1.0) if free else 1e-6 * top
+        theta = base * ((elapsed / deadline) ** 2 - 1.0) if free and base > 0.0 else 1e-6 * top
         theta = min(max(theta, 1e-12 * top), top)
-    low, high = math.log(base) if free else -math.inf, math.inf  # log(base + theta) with T above and below the deadline
+    low, high = math.log(base) if free and base > 0.0 else -math.inf, math.inf  # log(base + theta) with T above and below the deadline
     y = math.log(base + theta)
     y_old, excess_old = 0.0, math.inf
     most = math.log(base + top)
@@ -155,9 +163,9 @@ def timed_option(
             high = y
         slope = -0.4
         if y != y_old and excess_old < math.inf:
-            slope = min(max((excess - excess_old) / (y - y_old), -2.0), -1e-3)
+            slope = min((excess - excess_old) / (y - y_old), -1e-7)
         y_old, excess_old = y, excess
-        y = min(y - excess / slope, most)
+        y = min(y - min(max(excess / slope, -4.0), 4.0), most)
         if not low < y < high:
             y = 0.5 * (low + high) if low > -math.inf and high < math.inf else (high - 3.0 if low == -math.inf else low + 3.0)
             y = min(y, most)
@@ -182,3 +190,17 @@ def cut_range(data: Reduced, n: int, m: int) -> tuple[int, int]:
     while low <= high and high * user.cycles / user.clock_high + job_cycles(data, n, m, high) / server.clock > spare:
         high -= 1
     return low, high
+
+
+@kernel
+def without_option(data: Reduced) -> int:
+    """The first user that no option is left for, -1 if there is none."""
+    for n in range(data.user.size):
+        possible = data.user[n].local_cost < math.inf
+        for m in range(data.server.size):
+            if not possible and data.gain[n, m] > 0.0:
+                low, high = cut_range(data, n, m)
+                possible = low <= high
+        if not possible:
+            return n
+    return -1

@@ -23,6 +23,7 @@ from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.options import (
     ROUGH,
     cut_range,
+    is_finite_at_zero,
     job_bytes,
     link_delay,
     link_response,
@@ -101,7 +102,7 @@ def _best_timed(
     best, chosen, band, share, theta = limit, -1, 0.0, 0.0, 0.0
     if not 0.0 < guess <= data.user[n].penalty:
         guess = 0.0
-        if not (data.user[n].time_weight > 0.0 and data.user[n].k1 > 0.0):
+        if not is_finite_at_zero(data, n):
             guess = 1e-6 * data.user[n].penalty
     for cut in range(low, high + 1):
         floor[cut] = respond(data, n, m, cut, price[0], price[1], guess)[0] + price[2] + price[3] * job_bytes(data, n, cut)

@@ -158,6 +158,10 @@ class SplitPricing:
         mask[unused, :2] = 1.0
         return mask.ravel()[self.active], float(pair[unused].sum())
 
+    def idle_gain(self, prices: FloatArray) -> float:
+        """What D gains at prices (K,) because a server that must hand out everything need not be used at all: <= 0."""
+        return self._idle(prices)[1] if self._whole else 0.0
+
     def recover(self, choices: Answers, prices: FloatArray) -> float:
         """Exact resources for what everybody chose."""
         self.offer(choices.server, choices.cut, self.capacities.per_unit(prices))

@@ -226,7 +226,9 @@ class SplitTraining(Problem[Allocation, Costs]):
                 objective = _weighted(per_second, delay) + objective
             lateness = np.zeros(self.users)
             if self.deadline_s is not None:
-                lateness = np.maximum(device_delay + upload_delay + server_delay + fixed - self.deadline_s, 0.0)
+                limited = np.isfinite(self.deadline_s)
+                elapsed = device_delay + upload_delay + server_delay + fixed
+                lateness = np.where(limited, np.maximum(elapsed - np.where(limited, self.deadline_s, 0.0), 0.0), 0.0)
             if self.deadline_penalty_per_s is not None:
                 soft = np.isfinite(self.deadline_penalty_per_s)
                 objective = objective + np.where(soft, np.where(soft, self.deadline_penalty_per_s, 0.0) * lateness, 0.0)
@@ -250,8 +252,8 @@ class SplitTraining(Problem[Allocation, Costs]):
     def diagnose(self) -> Diagnosis | None:
         """Users that no cut and no server is left for, and what would help them; None if there are none.
 
-        Resources are "at most" and every share can be small, so a problem is infeasible if and only if some user has
-        no option: this diagnosis is complete.
+        Without deadlines, caps on users and server memory every share can be small, and a problem is infeasible if and only
+        if some user has no option. With them a problem may be infeasible all the same: the certified methods find that out.
         """
         return diagnose(self)
 

@@ -22,7 +22,7 @@ from edgealloc.formulations.split_training.tree import GUARD, Options, list_opti
 from edgealloc.solvers.branching import Tree, Worked
 from edgealloc.solvers.pricing import Pricing
 
-__all__ = ["MOST_OPTIONS", "MOST_USERS", "prove", "worth_trying"]
+__all__ = ["MOST_OPTIONS", "MOST_USERS", "list_all", "prove", "split_node", "worth_trying"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -65,14 +65,8 @@ class _Prover:
         if user == -1:
             return self._leaf(bound, *assignment)
         self.found.append(assignment)
-        mine = self.owner == user
-        side = mine & ((options.server == server) if cut < 0 else (options.cut <= cut))
-        children = []
-        for inside in (side, mine & ~side):
-            left = mask.copy()
-            left[mine & ~inside] = 0
-            children.append(_Node(left, prices))
-        return Worked(bound, tuple(children))
+        sides = split_node(options, mask, self.owner == user, server, cut)
+        return Worked(bound, tuple(_Node(side, prices) for side in sides))
 
     def _leaf(self, bound: float, server: IntArray, cut: IntArray) -> Worked:
         settled = settle(self.data, server, cut)
@@ -80,21 +74,30 @@ class _Prover:
         return Worked(max(bound, settled.cost - GUARD * abs(settled.cost)), (), settled.cost)
 
 
+def split_node(
+    options: Options, mask: npt.NDArray[np.uint8], mine: npt.NDArray[np.bool_], server: int, cut: int
+) -> list[npt.NDArray[np.uint8]]:
+    """Both sides of a branching of the user whose options are `mine`, as `work_node` says it."""
+    inside = mine & ((options.server == server) if cut < 0 else (options.cut <= cut))
+    sides = []
+    for side in (inside, mine & ~inside):
+        left = mask.copy()
+        left[mine & ~side] = 0
+        sides.append(left)
+    return sides
+
+
 def worth_trying(pricing: SplitPricing) -> bool:
     """Small enough for the tree to be likely to end, or to help."""
     return pricing.users <= MOST_USERS
 
 
-def _options(pricing: SplitPricing, state: Pricing, cutoff: float) -> Options | None:
-    """Options whose reduced cost leaves them a chance; None if there are too many."""
-    assert state.prices is not None
+def list_all(pricing: SplitPricing, prices: FloatArray, room: float, most: int = MOST_OPTIONS) -> Options | None:
+    """Options whose reduced cost at prices (K,) is at most `room`; None if there are too many."""
     data, users = pricing.data, pricing.users
-    price = pricing.capacities.per_unit(state.prices)
+    price = pricing.capacities.per_unit(prices)
     width = pricing.servers * data.factor.size + 1
     value, server, cut = np.empty(width), np.empty(width, np.int64), np.empty(width, np.int64)
-    room = math.inf
-    if math.isfinite(cutoff):
-        room = (cutoff - state.bound) * (1.0 + 1e-9) + GUARD * abs(cutoff)
     first, servers, cuts = [0], [], []
     for n in range(users):
         size = list_options(data, n, price, value, server, cut)
@@ -102,7 +105,7 @@ def _options(pricing: SplitPricing, state: Pricing, cutoff: float) -> Options | 
         first.append(first[-1] + keep.size)
         servers.append(server[keep])
         cuts.append(cut[keep])
-    if first[-1] > MOST_OPTIONS:
+    if first[-1] > most:
         return None
     capacities = pricing.capacities
     return Options(np.array(first, dtype=np.int64), np.concatenate(servers), np.concatenate(cuts),
@@ -132,7 +135,8 @@ def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], 
     if state.prices is None or not pricing.best:
         return
     goal = max(0.9 * gap, 2.0 * GUARD)
-    options = _options(pricing, state, pricing.best[0].cost)
+    best = pricing.best[0].cost
+    options = list_all(pricing, state.prices, (best - state.bound) * (1.0 + 1e-9) + GUARD * abs(best))
     if options is None:
         attempts.append(f"branch and bound not begun: more than {MOST_OPTIONS} options are left")
         return

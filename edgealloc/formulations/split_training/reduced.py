@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
 __all__ = [
-    "ELASTIC", "SERVER", "USER", "Reduced", "device_clock", "device_cost_per_flop", "lateness_only", "radio_weights", "reduce",
+    "ELASTIC", "ROUND_MEAN", "SERVER", "USER", "Reduced", "device_clock", "device_cost_per_flop", "lateness_only", "radio_weights", "reduce",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -96,6 +96,11 @@ SERVER: Final = np.dtype([(name, np.float64) for name in (
 ELASTIC: Final = 1e6
 
 
+#: The longest delay is at least (1 - eps) times itself + eps times the mean: with this eps, rounds have a unique best way to spend
+#: what they have in plenty, at the price of a bound that is loose by this share of the delay at most.
+ROUND_MEAN: Final = 1e-7
+
+
 def device_clock(problem: SplitTraining) -> FloatArray:
     """f* (N,): the best device clock depends on nothing else, as long as no deadline binds."""
     users = problem.users
@@ -130,7 +135,7 @@ def reduce(problem: SplitTraining, *, round_s: float | None = None) -> Reduced:
     ----------
     problem : SplitTraining
     round_s : float, optional
-        Length of a synchronous round: time then costs nothing, and nobody may take longer.
+        Length of a synchronous round: nobody may take longer, and time costs next to nothing (see `ROUND_MEAN`).
     """
     users, layers = problem.users, problem.layers
     time = problem.weights.effective("delay", users)
@@ -138,7 +143,7 @@ def reduce(problem: SplitTraining, *, round_s: float | None = None) -> Reduced:
     hard = hard_deadlines(problem)
     counted = time if problem.count_upload_delay else np.zeros(users)
     if round_s is not None:
-        time = counted = np.zeros(users)
+        time = counted = time * ROUND_MEAN / users
         deadline, hard = np.minimum(deadline, round_s), np.ones(users, dtype=np.bool_)
     energy = problem.weights.effective("energy", users)
     kappa, per_cycle = energy * problem.user_kappa, problem.user_flops_per_cycle
@@ -207,18 +212,19 @@ def _times(weight: FloatArray, amount: FloatArray) -> FloatArray:
 
 
 def _typical_cost(data: Reduced, problem: SplitTraining) -> FloatArray:
-    """A user's cost (N,) at full speed with a whole server: the scale of its penalties."""
+    """A user's cost (N,) at full speed with a whole server: the scale of its penalties, in a round with its time all the same."""
     user = data.user
     half = problem.layers / 2.0
-    device = user["cycles"] * (user["device_time"] / user["clock_high"] + user["kappa"] * user["clock_high"] ** 2) * half
+    time = problem.weights.effective("delay", problem.users)
+    device = user["cycles"] * (time / user["clock_high"] + user["kappa"] * user["clock_high"] ** 2) * half
     m = problem.gain.argmax(axis=1)
     power = user["power_high"] * problem.gain[np.arange(problem.users), m] * data.inverse_noise
     band = data.server["bandwidth"][m]
     gain = np.maximum(problem.gain[np.arange(problem.users), m], 1e-300) * data.inverse_noise
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        radio = (user["k1"] + user["k2"] / gain * power) / (band * np.log1p(power / band))
+        radio = (time * user["nats"] + user["k2"] / gain * power) / (band * np.log1p(power / band))
     cycles = (half * user["layer"] + user["head"]) / data.server["per_cycle"][m]
-    server = cycles * (user["time_weight"] / data.server["clock"][m] + user["energy_weight"] * (
+    server = cycles * (time / data.server["clock"][m] + user["energy_weight"] * (
         data.server["joules"][m] + data.server["kappa"][m] * data.server["clock"][m] ** 2))
     cost = device + server + np.where(np.isfinite(radio), radio, 0.0)
     scale = max(float(cost.mean()), 1e-300)

@@ -17,7 +17,7 @@ from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.moves import assignment_cost
 from edgealloc.formulations.split_training.options import EXACT, device_response, job_cycles, link_delay, respond, timed_option
-from edgealloc.formulations.split_training.reduced import Reduced, reduce
+from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
 from edgealloc.system.responses import best_received_power
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def optimal_allocation(
     server, local_layers : (N,) int
         Server -1 where fully local.
     data : Reduced, optional
-        `reduce(problem)` if at hand; of a synchronous round at the length that it should have.
+        `reduce(problem)` if at hand; of a synchronous round of the length that it should have, the best one by default.
 
     Returns
     -------
@@ -131,8 +131,15 @@ def _allocated(
     problem: SplitTraining, server: IntArray, local_layers: IntArray, data: Reduced | None
 ) -> tuple[Allocation, Reduced, Settled]:
     server, cut = np.array(server, dtype=np.int64), np.array(local_layers, dtype=np.int64)
-    if data is None:
-        data = reduce(problem) if problem.delay == "sum" else best_round(problem, server, cut)
+    if data is None and problem.delay == "max":
+        # at the best length the multipliers can be steep as a cliff: a hair beyond it the shares are better defined
+        data, _ = best_round(problem, server, cut)
+        length = float(data.user["deadline"].max())
+        tries = [_allocated(problem, server, cut, data)]
+        tries += [_allocated(problem, server, cut, reduce(problem, round_s=length * (1.0 + more))) for more in (1e-9, 1e-7)]
+        kept = [problem.relative_violation(one[0]) for one in tries]
+        return min(zip(kept, tries, strict=True), key=lambda one: (one[0] > 1e-9, problem.evaluate(one[1][0]).objective))[1]
+    data = reduce(problem) if data is None else data
     settled = settle(data, server, cut)
     band, power, share = np.zeros(problem.users), np.zeros(problem.users), np.zeros(problem.users)
     device = _local_clock(problem, data)
@@ -172,45 +179,53 @@ def _local_multiplier(problem: SplitTraining, data: Reduced, clock: FloatArray) 
     return np.asarray(np.where(bound & (clock > user["clock_low"]), theta, 0.0))
 
 
-def best_round(problem: SplitTraining, server: IntArray, cut: IntArray, start: float | None = None) -> Reduced:
-    r"""Coefficients of a synchronous round of the best length for an assignment.
+def best_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> tuple[Reduced, float]:
+    r"""Coefficients of a synchronous round of the best length for an assignment, and its least objective.
 
     The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by bisection
     on log T with secant steps.
     """
-    weight = float(problem.weights.effective("delay", problem.users)[0])
+    weight = (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
 
-    def slope(y: float) -> tuple[float, Reduced]:
+    def slope(y: float) -> tuple[float, Reduced, float]:
         data = reduce(problem, round_s=math.exp(y))
         settled = settle(data, server, cut)
         theta = settled.theta.copy()
         alone = np.asarray(server) < 0
         theta[alone] = _local_multiplier(problem, data, _local_clock(problem, data))[alone]
         binding = np.ones(problem.users, dtype=bool) if problem.deadline_s is None else problem.deadline_s > math.exp(y)
-        return math.log(max(float(theta[binding].sum()), 1e-300) / weight), data
+        total = settled.cost + weight * math.exp(y)
+        if math.isinf(total):  # somebody who trains alone is too slow
+            return math.inf, data, total
+        return math.log(max(float(theta[binding].sum()), 1e-300) / weight), data, total
 
     low, high = -math.inf, math.inf
-    y = math.log(_fair_round(problem, server, cut) if start is None else start)
+    y = math.log(_fair_round(problem, server, cut))
+    excess, data, total = slope(y)
+    best, least = data, total
     y_old = excess_old = math.inf
-    excess, data = slope(y)
-    for _ in range(100):
+    for step in range(200):
         if abs(excess) <= 1e-11:
             break
         if excess > 0.0:
             low = y
         else:
             high = y
+        bracketed = math.isfinite(low) and math.isfinite(high)
+        # near what is feasible at all the multipliers rise steeply: now and then the bracket is just halved
         tangent = -2.0
-        if math.isfinite(excess_old) and y != y_old:
-            tangent = min(max((excess - excess_old) / (y - y_old), -50.0), -0.2)
+        if math.isfinite(excess_old) and math.isfinite(excess) and excess != excess_old:
+            tangent = min((excess - excess_old) / (y - y_old), -0.2)
         y_old, excess_old = y, excess
         y = y - max(min(excess / tangent, 2.0), -2.0)
-        if not low < y < high:
-            y = 0.5 * (low + high) if math.isfinite(low) and math.isfinite(high) else (low + 1.0 if high == math.inf else high - 1.0)
-        if y in (low, high) or high - low <= 1e-15 * max(abs(low), 1.0):
+        if bracketed and (step % 4 == 3 or not low < y < high):
+            y = 0.5 * (low + high)
+        if y in (low, high) or (bracketed and high - low <= 1e-15 * max(abs(low), 1.0)):
             break
-        excess, data = slope(y)
-    return data
+        excess, data, total = slope(y)
+        if total < least:
+            best, least = data, total
+    return best, least
 
 
 def _fair_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> float:

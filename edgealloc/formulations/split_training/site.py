@@ -61,6 +61,18 @@ def _marginal(data: Reduced, n: int, m: int, band: float, theta: float) -> float
 
 
 @kernel
+def _next_root(y: float, excess: float, low: float, high: float, slope: float) -> float:
+    """A step towards the root of a falling function of y, kept inside its bracket."""
+    # where a member holds its cap whatever the price, the sum hardly responds: the slope can be next to nothing
+    y = y - min(max(excess / min(slope, -1e-7), -4.0), 4.0)
+    if low < y < high:
+        return y
+    if low > -np.inf and high < np.inf:
+        return 0.5 * (low + high)
+    return high - 4.0 if low == -np.inf else low + 4.0
+
+
+@kernel
 def band_price(data: Reduced, members: IntArray, count: int, m: int, guess: float) -> float:
     """Price per Hz at which the first `count` members' bandwidths sum to b_m.
 
@@ -96,12 +108,8 @@ def band_price(data: Reduced, members: IntArray, count: int, m: int, guess: floa
         slope = -0.5
         if step > 0 and y != y_old:
             slope = (excess - excess_old) / (y - y_old)
-            # a member at its cap b <= b_m does not respond, so the slope can be near 0
-            slope = min(max(slope, -2.0), -0.05)
         y_old, excess_old = y, excess
-        y = y - excess / slope
-        if not low < y < high:
-            y = 0.5 * (low + high)
+        y = _next_root(y, excess, low, high, slope)
         if y in (low, high) or high - low < 4e-16 * max(1.0, abs(low)):
             break
     return math.exp(y)
@@ -254,17 +262,6 @@ def _demand(
         band += b
         clock += f
     return value, band, clock
-
-
-@kernel
-def _next_root(y: float, excess: float, low: float, high: float, slope: float) -> float:
-    """A step towards the root of a falling function of y, kept inside its bracket."""
-    y = y - excess / min(max(slope, -3.0), -0.02)
-    if low < y < high:
-        return y
-    if low > -np.inf and high < np.inf:
-        return 0.5 * (low + high)
-    return high - 4.0 if low == -np.inf else low + 4.0
 
 
 @kernel

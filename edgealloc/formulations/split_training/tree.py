@@ -31,7 +31,7 @@ from edgealloc.formulations.split_training.options import (
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.system.responses import server_response
 
-__all__ = ["GUARD", "Options", "list_options", "work_node"]
+__all__ = ["GUARD", "Options", "drop_late", "list_options", "work_interval", "work_node"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -386,6 +386,72 @@ def work_node(
                     left += 1
     user, server, cut = _branching(data, options, mask, prices, value, use, share, pick)
     return bound, user, server, cut
+
+
+@kernel
+def drop_late(data: Reduced, options: Options, mask: MaskArray) -> None:
+    """Drop options that cannot keep a hard deadline of `data` even alone."""
+    for n in range(options.first.size - 1):
+        at, low, high = -2, 0, -1
+        for o in range(options.first[n], options.first[n + 1]):
+            m = options.server[o]
+            if m < 0:
+                if data.user[n].local_cost == np.inf:
+                    mask[o] = 0
+                continue
+            if m != at:
+                low, high = cut_range(data, n, m)
+                at = m
+            if not low <= options.cut[o] <= high:
+                mask[o] = 0
+
+
+@kernel
+def work_interval(
+    data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, cutoff: float, slack: float, effort: int,
+    pick: IntArray, share: FloatArray, local_slope: FloatArray, weight: float, start: float, end: float,
+) -> tuple[float, float, int, int, int]:
+    """A node of a synchronous round whose length lies in [start, end]; `data` is that of a round of length `end`.
+
+    Like `work_node`, with `weight` per second of the round. The bound is the least at the two ends, by the tangents at `end` (see
+    `rounds`); so is what options are dropped by. `local_slope` (N,) is the multiplier of training fully locally. Returns (bound, difference between the ends, user, server, cut).
+    """
+    total, users = options.server.size, options.first.size - 1
+    value, use, theta = np.zeros(total), np.zeros((total, 4)), np.zeros(total)
+    _order_twins(options, mask)
+    at_end = _ascend(data, options, mask, prices, cutoff - weight * end, slack, share, value, use, theta, effort) + weight * end
+    if at_end == np.inf:
+        return at_end, 0.0, -2, -2, -1
+    back = end - start
+    tilted = np.zeros(total)
+    rise, magnitude = 0.0, 0.0
+    for n in range(users):
+        moves = data.user[n].deadline >= end  # otherwise its own deadline is the shorter one
+        best, best_tilted = np.inf, np.inf
+        for o in range(options.first[n], options.first[n + 1]):
+            if mask[o] != 0:
+                slope = theta[o] if options.server[o] >= 0 else local_slope[n]
+                tilted[o] = value[o] + (back * slope if moves else 0.0)
+                best, best_tilted = min(best, value[o]), min(best_tilted, tilted[o])
+        rise += best_tilted - best
+        magnitude += abs(best_tilted)
+    at_start = at_end + rise - weight * back - GUARD * (magnitude + weight * end)
+    bound = min(at_end, at_start)
+    if bound >= cutoff:
+        return bound, 0.0, -2, -2, -1
+    for n in range(users):
+        first, last = options.first[n], options.first[n + 1]
+        best, best_tilted = np.inf, np.inf
+        for o in range(first, last):
+            if mask[o] != 0:
+                best, best_tilted = min(best, value[o]), min(best_tilted, tilted[o])
+        for o in range(first, last):
+            if mask[o] != 0:
+                costs = min(at_end + (value[o] - best) * (1.0 - 1e-9), at_start + (tilted[o] - best_tilted) * (1.0 - 1e-9))
+                if costs >= cutoff:
+                    mask[o] = 0
+    user, server, cut = _branching(data, options, mask, prices, value, use, share, pick)
+    return bound, abs(at_end - at_start), user, server, cut
 
 
 @kernel
