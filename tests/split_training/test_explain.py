@@ -13,7 +13,8 @@ from limits_instances import limited, sized_limited
 
 import edgealloc as ea
 from edgealloc.cli.common import plain
-from edgealloc.formulations.split_training.explain import FORCES, Explanation
+from edgealloc.formulations.split_training.explain import Explanation
+from edgealloc.formulations.split_training.explain_cuts import FORCES
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.reduced import reduce
 from edgealloc.formulations.split_training.resources import optimal_allocation
@@ -207,9 +208,9 @@ def test_a_round_is_held_by_its_end() -> None:
     assert e is not None
     check_attribution(e)
     users = e.to_frame()
-    # time is paid by the round alone: seconds of device and server show up as "deadline"
-    assert (users["more_device_time"] == 0.0).all()
-    assert (users["more_deadline"] > 0.0).all()
+    # time is paid by the round (nearly) alone: seconds of device and server show up as "deadline"
+    assert (users["more_device_time"] <= 1e-6).all()
+    assert (users["more_deadline"] > 0.1).all()
     assert not any("limit: deadline" in text for text in e.held)
 
 
