@@ -300,7 +300,7 @@ def _server_lines(e: Explanation) -> list[str]:
         if not np.isnan(price).all() and (price > 0.0).any():
             m, unit = int(np.nanargmax(price)), "user" if name == "users" else "GB"
             worth = float(price[m]) * (1.0 if name == "users" else 1e9)
-            lines.append(f"  one {unit} more is worth at most {_price(worth)} at {server_label(problem, m)}")
+            lines.append(f"  largest price of one {unit} more in the bound: {_price(worth)} at {server_label(problem, m)}")
     return lines
 
 
@@ -312,7 +312,7 @@ def _split_lines(e: Explanation) -> list[str]:
         return ["", "no user is split in the fractional optimum at these prices"]
     lines = ["", f"{_count(names.size, 'user')} split in the fractional optimum at these prices "
              f"(it balances capacities to within {_percent(e.totals['imbalance'], 1.0)} of their worth"
-             f"{'; a smaller gap sharpens this' if e.totals['imbalance'] > 0.02 and e.proven else ''}):"]
+             f"{'; better prices would balance more' if e.totals['imbalance'] > 0.02 else ''}):"]
     cost = e.users["reduced_cost"][names]
     heaviest = np.array([split["weight"][split["user"] == n].max() for n in names])
     rows = []
