@@ -300,7 +300,7 @@ def _server_lines(e: Explanation) -> list[str]:
         if not np.isnan(price).all() and (price > 0.0).any():
             m, unit = int(np.nanargmax(price)), "user" if name == "users" else "GB"
             worth = float(price[m]) * (1.0 if name == "users" else 1e9)
-            lines.append(f"  largest price of one {unit} more in the bound: {_price(worth)} at {server_label(problem, m)}")
+            lines.append(f"  highest price of one {unit} in the bound: {_price(worth)} at {server_label(problem, m)}")
     return lines
 
 
