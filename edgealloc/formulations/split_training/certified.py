@@ -14,11 +14,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
+from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
+from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.priced import SplitPricing
-from edgealloc.formulations.split_training.proof import worth_trying
+from edgealloc.formulations.split_training.proof import prove, worth_trying
 from edgealloc.formulations.split_training.reduced import reduce
 from edgealloc.formulations.split_training.resources import optimal_allocation
 from edgealloc.formulations.split_training.rounds import solve_rounds
@@ -47,10 +50,13 @@ def solve(problem: SplitTraining, run: Run, *, prove_it: bool) -> Outcome:
         return solve_rounds(problem, run)
     state, pricing = Pricing(), SplitPricing(reduce(problem), run.threads)
     attempts: list[str] = []
+    diagnosis = None
     try:
         warm_up(run)
         with one_blas_thread():
             stages(problem, pricing, state, run, attempts, branch=prove_it or worth_trying(pricing))
+            if pricing.kept is None:
+                diagnosis = find_feasible(problem, pricing, state, run, attempts)
     except TimeUpError:
         state.termination = Termination.TIME_LIMIT
     except KeyboardInterrupt:
@@ -58,10 +64,37 @@ def solve(problem: SplitTraining, run: Run, *, prove_it: bool) -> Outcome:
     state.objective = pricing.objective
     if state.gap() <= run.gap:
         state.termination = Termination.GAP
-    return _outcome(problem, pricing, state, attempts)
+    return _outcome(problem, pricing, state, attempts, diagnosis)
 
 
-def _outcome(problem: SplitTraining, pricing: SplitPricing, state: Pricing, attempts: list[str]) -> Outcome:
+def find_feasible(
+    problem: SplitTraining, pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str]
+) -> Diagnosis | None:
+    """Where every assignment seen breaks a limit: look for one that breaks none, or prove that there is none."""
+    verdict = judge(problem, run)
+    run.check_time()
+    if verdict.feasible is False:
+        return explain_conflict(problem, verdict, run, attempts)
+    pricing.offer(verdict.server, verdict.cut)
+    moved = make_state(pricing.data, verdict.server, verdict.cut)
+    search(pricing.data, moved, least=0.0, out_of_time=lambda: run.seconds_left <= 0.0)
+    pricing.offer(moved.server, moved.cut)
+    if pricing.kept is None and verdict.feasible:
+        # feasible by a hair: its multipliers are beyond what elastic limits cost
+        pricing.keep_as_is(verdict.server, verdict.cut)
+    if pricing.kept is None:
+        attempts.append("no assignment that keeps every limit was found, and none is proven not to exist")
+    elif worth_trying(pricing):
+        state.objective = pricing.objective
+        prove(pricing, state, run, attempts, run.gap)
+    return None
+
+
+def _outcome(
+    problem: SplitTraining, pricing: SplitPricing, state: Pricing, attempts: list[str], diagnosis: Diagnosis | None
+) -> Outcome:
+    if diagnosis is not None:
+        return Outcome(diagnosis=diagnosis, termination=Termination.STAGES_EXHAUSTED, attempts=tuple(attempts))
     allocation = None
     if pricing.kept is not None:
         allocation = optimal_allocation(problem, pricing.kept.server, pricing.kept.cut, data=pricing.data)

@@ -14,7 +14,10 @@ from edgealloc.formulations.split_training.allocation import Allocation
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["CONSTRAINTS", "AllowedCuts", "allowed_cuts", "diagnose", "excesses"]
+__all__ = [
+    "CONSTRAINTS", "AllowedCuts", "allowed_cuts", "diagnose", "excesses", "fastest_s", "hard_deadlines", "highest_cut",
+    "memory_need", "server_memory_need", "too_late",
+]
 
 CONSTRAINTS: Final[tuple[Constraint, ...]] = (
     Constraint("bandwidth_hz", "sum of b_n over the users of m <= b_m", "Hz", priced=True),
@@ -176,9 +179,8 @@ def diagnose(problem: SplitTraining) -> Diagnosis | None:
     """Find users without any option and the smallest change of each limit that gives them one."""
     cuts = problem.cuts
     linked = (problem.gain > 0.0).any(axis=1)
-    late = _too_late(problem)
     stuck = np.flatnonzero(~(cuts.local | (linked & (cuts.low <= cuts.high))))
-    if not stuck.size and not late.size:
+    if not stuck.size:
         return None
     conflicts: list[Conflict] = []
     changes: dict[str, Any] = {}
@@ -217,18 +219,10 @@ def diagnose(problem: SplitTraining) -> Diagnosis | None:
                                       f"{cut} local layers need {need:.6g} B: raise device_memory_bytes to that, or "
                                       "lower min_local_layers, the batch or the sequence length"))
             change("device_memory_bytes", n, need, problem.device_memory_bytes)
-    for n in map(int, late):
-        if n in stuck:
-            continue
-        needed = _fastest(problem, n)
-        conflicts.append(Conflict("deadline_s", problem.user_label(n), needed - float(problem.deadline_s[n]), "s",
-                                  f"alone on the best server, at full power and clock, a step takes {needed:.6g} s: raise "
-                                  "deadline_s to at least that, or give the user a better link or a faster device"))
-        change("deadline_s", n, needed * (1.0 + 1e-6), problem.deadline_s)
     return Diagnosis(tuple(conflicts), changes)
 
 
-def _fastest(problem: SplitTraining, n: int) -> float:
+def fastest_s(problem: SplitTraining, n: int) -> float:
     """Shortest time of a step of user n over all options, each with a whole server; inf without an option."""
     cuts = problem.cuts
     best = np.inf
@@ -249,8 +243,8 @@ def _fastest(problem: SplitTraining, n: int) -> float:
     return best
 
 
-def _too_late(problem: SplitTraining) -> npt.NDArray[np.intp]:
+def too_late(problem: SplitTraining) -> npt.NDArray[np.intp]:
     """Users that have options, but none within their hard deadline."""
     hard = np.flatnonzero(hard_deadlines(problem))
-    fastest = np.array([_fastest(problem, int(n)) for n in hard])
+    fastest = np.array([fastest_s(problem, int(n)) for n in hard])
     return hard[np.isfinite(fastest) & (fastest > problem.deadline_s[hard] * (1.0 + 1e-12))] if hard.size else hard

@@ -200,6 +200,11 @@ class SplitPricing:
         del self.best[SEARCH_FROM:]
         return settled
 
+    def keep_as_is(self, server: IntArray, cut: IntArray) -> None:
+        """Keep an assignment that is known to be feasible although elastic limits would rather pay."""
+        settled = settle(self.data, server, cut)
+        self.kept = Recovered(settled.cost, server.copy(), cut.copy(), True)
+
     @property
     def objective(self) -> float:
         """Best objective of an assignment that breaks no limit, so far."""

@@ -19,7 +19,7 @@ from edgealloc.core.solution import Explanation, Solution
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
-from edgealloc.formulations.split_training.limits import CONSTRAINTS, AllowedCuts, allowed_cuts, diagnose, excesses
+from edgealloc.formulations.split_training.limits import CONSTRAINTS, AllowedCuts, allowed_cuts, diagnose, excesses, too_late
 from edgealloc.formulations.split_training.methods import METHODS
 from edgealloc.formulations.split_training.validate import checked_fields
 from edgealloc.system.stability import Stability
@@ -250,12 +250,16 @@ class SplitTraining(Problem[Allocation, Costs]):
         return max(share for _, _, share in excesses(self, self.check_allocation(allocation)))
 
     def diagnose(self) -> Diagnosis | None:
-        """Users that no cut and no server is left for, and what would help them; None if there are none.
+        """Users that no option is left for, and what would help them; None if there are none.
 
         Without deadlines, caps on users and server memory every share can be small, and a problem is infeasible if and only
         if some user has no option. With them a problem may be infeasible all the same: the certified methods find that out.
         """
-        return diagnose(self)
+        found = diagnose(self)
+        coupled = self.deadline_s is not None or self.users_per_server is not None or self.server_memory_bytes is not None
+        if coupled and (found is not None or too_late(self).size):
+            found = resolve(f"{_HERE}.conflicts:complete")(self, found)
+        return found
 
     def check_allocation(self, allocation: Allocation) -> Allocation:
         """The allocation as arrays of the right type, or a DataError that names the field.

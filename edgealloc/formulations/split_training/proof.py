@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -89,7 +90,7 @@ def split_node(
 
 def worth_trying(pricing: SplitPricing) -> bool:
     """Small enough for the tree to be likely to end, or to help."""
-    return pricing.users <= MOST_USERS
+    return bool(pricing.users <= MOST_USERS)
 
 
 def list_all(pricing: SplitPricing, prices: FloatArray, room: float, most: int = MOST_OPTIONS) -> Options | None:
@@ -151,7 +152,7 @@ def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], 
             break
         spread = tree.cutoff - tree.bound
         prover.slack = spread if math.isfinite(spread) else 0.1 * max(abs(tree.bound), 1e-300)
-        tree.round(lambda node, cutoff, e=effort: prover.work(node, cutoff, e), pricing.threads)
+        tree.round(partial(prover.work, effort=effort), pricing.threads)
         effort = EFFORT
         _take_found(pricing, prover, tree, run, polished)
         state.bound = max(state.bound, tree.bound)

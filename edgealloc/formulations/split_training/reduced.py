@@ -189,7 +189,8 @@ def reduce(problem: SplitTraining, *, round_s: float | None = None) -> Reduced:
 def lateness_only(data: Reduced) -> Reduced:
     """The same limits with nothing to pay but their excess: 1 per deadline doubled, user too many or memory doubled.
 
-    Its optimum is 0 if and only if every limit can be kept, and what it pays is a repair.
+    Its optimum is 1 (which everybody pays a part of, so that relative gaps mean something) if and only if every limit can be kept,
+    and what it pays beyond is a repair.
     """
     user, server = data.user.copy(), data.server.copy()
     for name in ("device", "instability", "k1", "k2", "time_weight", "energy_weight", "device_time", "kappa"):
@@ -199,11 +200,12 @@ def lateness_only(data: Reduced) -> Reduced:
     user["deadline"] = np.where(data.user["hard"] > 0.0, data.user["deadline"], np.inf)
     user["hard"] = 0.0  # an option that is too slow alone has a lateness, too
     possible = np.isfinite(data.user["local_cost"])
-    user["local_cost"] = np.where(possible, 0.0, np.inf)
+    user["instability"] = 1.0 / user.size
+    user["local_cost"] = np.where(possible, 1.0 / user.size, np.inf)
     server["user_penalty"] = 1.0
     server["byte_penalty"] = 1.0 / np.maximum(server["bytes"], 1.0)
     server["whole"] = 0.0
-    return data._replace(user=user, server=server)
+    return data._replace(user=user, server=server, factor=np.ones(data.factor.size))
 
 
 def _times(weight: FloatArray, amount: FloatArray) -> FloatArray:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import EFFORT, list_all, split_node
 from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
@@ -58,6 +60,7 @@ class _Rounds:
         self.best: tuple[IntArray, IntArray] | None = None
         self.allocation: Allocation | None = None
         self.length = math.inf
+        self.diagnosis: Diagnosis | None = None
         self.prices: dict[str, FloatArray] = {}
         self._seen: set[bytes] = set()
 
@@ -111,6 +114,8 @@ def solve_rounds(problem: SplitTraining, run: Run) -> Outcome:
         termination = Termination.INTERRUPTED
     if rounds.best is not None and rounds.objective - rounds.bound <= run.gap * abs(rounds.objective):
         termination = Termination.GAP
+    if rounds.diagnosis is not None:
+        return Outcome(diagnosis=rounds.diagnosis, termination=termination, attempts=tuple(attempts))
     proven = math.isfinite(rounds.bound)
     return Outcome(allocation=rounds.allocation, bound=rounds.bound if proven else None, termination=termination,
                    bound_prices=rounds.prices if proven else {}, attempts=tuple(dict.fromkeys(attempts)))
@@ -119,6 +124,13 @@ def solve_rounds(problem: SplitTraining, run: Run) -> Outcome:
 def _search_lengths(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
     _first_assignments(problem, rounds, run)
     if rounds.best is None:
+        verdict = judge(problem, run)
+        if verdict.feasible is False:
+            rounds.diagnosis = explain_conflict(problem, verdict, run, rounds.attempts)
+            return
+        rounds.offer(verdict.server, verdict.cut)
+    if rounds.best is None:
+        rounds.attempts.append("no assignment that keeps every limit was found, and none is proven not to exist")
         return
     # alternate: the best assignment within the best round, the best round of that assignment
     for _ in range(3):
