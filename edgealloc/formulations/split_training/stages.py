@@ -172,5 +172,5 @@ def bound_prices(pricing: SplitPricing, state: Pricing) -> dict[str, FloatArray]
         return {}
     price = pricing.capacities.per_unit(state.prices)
     names = ("bandwidth_hz", "server_frequency_hz", "users_per_server", "server_memory_bytes")
-    limited = np.isfinite(pricing.capacities.size).any(axis=0)
-    return {name: price[:, column].copy() for column, name in enumerate(names) if limited[column]}
+    size = pricing.capacities.size
+    return {name: price[:, column].copy() for column, name in enumerate(names) if np.isfinite(size[:, column]).any()}
