@@ -54,9 +54,10 @@ def solve(problem: SplitTraining, run: Run, *, prove_it: bool) -> Outcome:
     try:
         warm_up(run)
         with one_blas_thread():
-            stages(problem, pricing, state, run, attempts, branch=prove_it or worth_trying(pricing))
+            stages(problem, pricing, state, run, attempts, branch=prove_it or worth_trying(pricing),
+                   stubborn=prove_it)
             if pricing.kept is None:
-                diagnosis = find_feasible(problem, pricing, state, run, attempts)
+                diagnosis = find_feasible(problem, pricing, state, run, attempts, prove_it=prove_it)
     except TimeUpError:
         state.termination = Termination.TIME_LIMIT
     except KeyboardInterrupt:
@@ -68,7 +69,7 @@ def solve(problem: SplitTraining, run: Run, *, prove_it: bool) -> Outcome:
 
 
 def find_feasible(
-    problem: SplitTraining, pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str]
+    problem: SplitTraining, pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], *, prove_it: bool
 ) -> Diagnosis | None:
     """Where every assignment seen breaks a limit: look for one that breaks none, or prove that there is none."""
     verdict = judge(problem, run)
@@ -86,7 +87,7 @@ def find_feasible(
         attempts.append("no assignment that keeps every limit was found, and none is proven not to exist")
     elif worth_trying(pricing):
         state.objective = pricing.objective
-        prove(pricing, state, run, attempts, run.gap)
+        prove(pricing, state, run, attempts, run.gap, stubborn=prove_it)
     return None
 
 

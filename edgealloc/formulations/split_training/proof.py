@@ -31,6 +31,9 @@ IntArray = npt.NDArray[np.int64]
 #: Beyond this the tree would not end in any time one waits for, and the search is not begun by `certified`.
 MOST_USERS: Final = 400
 MOST_OPTIONS: Final = 20_000
+#: After so many nodes the tree is given up if more than this share of what was open before them is open still.
+PATIENCE: Final = 1000
+WORTH: Final = 0.8
 #: Newton steps on the prices of a node, of the root.
 EFFORT: Final = 14
 ROOT_EFFORT: Final = 60
@@ -127,10 +130,12 @@ def _twins(pricing: SplitPricing, servers: list[IntArray], cuts: list[IntArray])
     return twin
 
 
-def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], gap: float) -> None:
+def prove(
+    pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], gap: float, *, stubborn: bool = False
+) -> None:
     """Branch and bound until the gap is proven or time is up; `state` and `pricing` are improved in place.
 
-    What the tree minimises is the cost with what broken limits cost, so that it looks for a feasible assignment where none is
+    Unless `stubborn` it gives up where `PATIENCE` nodes close little of what is open. What the tree minimises is the cost with what broken limits cost, so that it looks for a feasible assignment where none is
     known yet.
     """
     if state.prices is None or not pricing.best:
@@ -146,17 +151,20 @@ def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], 
     flat[pricing.active] = state.prices
     tree = Tree(_Node(np.ones(options.server.size, dtype=np.uint8), flat), state.bound, pricing.best[0].cost, goal)
     effort = ROOT_EFFORT
-    polished: set[bytes] = set()
-    while not tree.closed:
+    looked, open_then, stalled = 0, math.inf, False
+    while not (tree.closed or stalled):
         if run.seconds_left <= 0.0:
             break
         spread = tree.cutoff - tree.bound
         prover.slack = spread if math.isfinite(spread) else 0.1 * max(abs(tree.bound), 1e-300)
         tree.round(partial(prover.work, effort=effort), pricing.threads)
         effort = EFFORT
-        _take_found(pricing, prover, tree, run, polished)
+        _take_found(pricing, prover, tree, run)
         state.bound = max(state.bound, tree.bound)
         state.objective = pricing.objective
+        if tree.nodes >= looked + PATIENCE and not stubborn:
+            stalled = tree.cutoff - tree.bound > WORTH * open_then
+            looked, open_then = tree.nodes, tree.cutoff - tree.bound
         if tree.nodes % 64 < 4:
             run.report("branches", tree.nodes, _known(state.objective), state.bound)
     state.bound = max(state.bound, tree.bound)
@@ -167,8 +175,9 @@ def prove(pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], 
     if tree.closed:
         attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
     else:
-        attempts.append(f"branch and bound: stopped after {tree.nodes} nodes over {options.server.size} options, "
-                        f"{tree.open} of them open")
+        why = "it closes too slowly; method 'prove' goes on" if stalled else "time was up"
+        attempts.append(f"branch and bound: stopped after {tree.nodes} nodes over {options.server.size} options with {tree.open} "
+                        f"open: {why}")
         run.check_time()
 
 
@@ -176,7 +185,7 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _take_found(pricing: SplitPricing, prover: _Prover, tree: Tree, run: Run, polished: set[bytes]) -> None:
+def _take_found(pricing: SplitPricing, prover: _Prover, tree: Tree, run: Run) -> None:
     """Settle the assignments that nodes suggested; promising ones are searched around."""
     found, prover.found = prover.found, []
     for server, cut in found:

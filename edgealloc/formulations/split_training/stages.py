@@ -69,9 +69,13 @@ def compile_kernels() -> None:
 
 
 def stages(
-    problem: SplitTraining, pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], *, branch: bool
+    problem: SplitTraining, pricing: SplitPricing, state: Pricing, run: Run, attempts: list[str], *, branch: bool,
+    stubborn: bool = False,
 ) -> None:
-    """All stages, until the gap is proven; `pricing` and `state` hold what is known also if an exception ends them."""
+    """All stages, until the gap is proven; `pricing` and `state` hold what is known also if an exception ends them.
+
+    `branch` says whether to branch at all, `stubborn` whether to go on with that until time is up.
+    """
     if without_option(pricing.data) >= 0:
         state.bound = math.inf
         return
@@ -93,7 +97,7 @@ def stages(
         if state.gap() <= run.gap or state.gap() > 0.2 * before:
             break
     if branch and state.gap() > run.gap:
-        prove(pricing, state, run, attempts, run.gap)
+        prove(pricing, state, run, attempts, run.gap, stubborn=stubborn)
 
 
 def _start(pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
