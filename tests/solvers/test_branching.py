@@ -219,6 +219,15 @@ def test_a_child_is_never_below_its_parent() -> None:
     assert tree.open == 1
 
 
+def test_what_a_node_drops_counts() -> None:
+    """A node may leave out what costs the cutoff or more: the bound then ends at the cutoff, not at the objective."""
+    tree = Tree("root", 50.0, 100.0, 0.05)
+    tree.round(lambda *_: Worked(60.0, ("child",)), 1)  # a solution of cost 96 was left out
+    tree.round(lambda *_: Worked(math.inf), 1)
+    assert tree.closed
+    assert tree.bound == pytest.approx(95.0)
+
+
 def test_an_infeasible_tree_ends_without_a_solution() -> None:
     """Nodes without solutions: nothing is found, and the bound is endless."""
     tree = Tree(0, 0.0, math.inf, 0.0)
