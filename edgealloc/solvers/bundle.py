@@ -180,7 +180,8 @@ class Bundle:
     def mixture(self) -> FloatArray:
         """(G, answers so far): the convex combination of past answers that the last master's multipliers make.
 
-        Its average use of every capacity is what the master balances against the prices: near the optimum it fits, while
+        Its average use of every capacity is what the master balances against the prices: near the optimum it fits,
+        while
         the answer at any single price may send everybody to one place.
         """
         mixed = np.zeros((self.groups, self._answers))

@@ -4,10 +4,12 @@ Each agent picks one option, and the options use K capacities. Pricing the capac
 
 .. math:: D(\pi) = \sum_g v_g(\pi) - \sum_k \pi_k \;\le\; \text{optimum} \quad \text{for every } \pi \ge 0,
 
-(prices are per whole capacity; a capacity that must be used up has a price of either sign), so that any prices at which the oracle was asked give a proven lower bound. This module
+(prices are per whole capacity; a capacity that must be used up has a price of either sign), so that any prices at
+which the oracle was asked give a proven lower bound. This module
 looks for the best prices with a bundle method and lets the problem recover a feasible point at each of them.
 
-The rounding guard: every agent's value is good to a few units in the last place, and they are summed exactly, so `GUARD`
+The rounding guard: every agent's value is good to a few units in the last place, and they are summed exactly, so
+`GUARD`
 times the sum of all magnitudes is far above the rounding error and far below any gap of interest.
 """
 

@@ -19,7 +19,11 @@ def scenario(users: int, servers: int, load: str, seed: int) -> ea.SplitTraining
     return ea.Scenario.random(users=users, servers=servers, load=load, seed=seed).split_training()
 
 
-@pytest.mark.parametrize("seed", range(count(20)))
+#: Where moves of one and two users end above the optimum by 0.04 to 1 percent, and the tree has to find it.
+TRAPS = [109, 134, 259, 312, 466, 567]
+
+
+@pytest.mark.parametrize("seed", [*range(count(20)), *TRAPS])
 def test_prove_is_exact_where_all_can_be_tried(seed: int) -> None:
     """Where a move of one user may not be enough, the tree still ends at the optimum of method "exact"."""
     rng = np.random.default_rng([seed, 31])

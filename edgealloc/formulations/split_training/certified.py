@@ -1,7 +1,8 @@
 r"""Methods "certified" and "prove": prices, recovery, exact moves, branch and bound, and a proof.
 
 1. Start prices: a few rounds of "everybody picks at the prices; the prices become the multipliers of what was picked".
-2. Bound: the bundle method of `solvers.pricing` over the prices, users in groups; every answer of the oracle is turned into
+2. Bound: the bundle method of `solvers.pricing` over the prices, users in groups; every answer of the oracle is turned
+into
    a feasible allocation by solving its resources exactly.
 3. Moves: local search at exact cost from the best allocations (`moves`).
 4. Branches: where a gap is left and the problem is small, branch and bound over what the bound leaves open (`proof`).
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import Outcome
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
 from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import prove, worth_trying
-from edgealloc.formulations.split_training.reduced import reduce
+from edgealloc.formulations.split_training.reduced import reduce, stiffer
 from edgealloc.formulations.split_training.resources import optimal_allocation
 from edgealloc.formulations.split_training.rounds import solve_rounds
 from edgealloc.formulations.split_training.stages import bound_prices, one_blas_thread, stages, warm_up
@@ -98,7 +100,11 @@ def _outcome(
         return Outcome(diagnosis=diagnosis, termination=Termination.STAGES_EXHAUSTED, attempts=tuple(attempts))
     allocation = None
     if pricing.kept is not None:
-        allocation = optimal_allocation(problem, pricing.kept.server, pricing.kept.cut, data=pricing.data)
+        best = pricing.kept
+        allocation = optimal_allocation(problem, best.server, best.cut, data=pricing.data)
+        if pricing.data.timed and problem.relative_violation(allocation) > FEASIBILITY_TOLERANCE:
+            # a deadline that is kept by a hair costs more than an elastic one: make it stiffer
+            allocation = optimal_allocation(problem, best.server, best.cut, data=stiffer(pricing.data))
     proven = state.prices is not None and math.isfinite(state.bound)
     return Outcome(allocation=allocation, bound=state.bound if proven else None, termination=state.termination,
                    bound_prices=bound_prices(pricing, state) if proven else {}, attempts=tuple(attempts))

@@ -1,15 +1,19 @@
 r"""Why limits that bind users together cannot all be kept, and what would mend it.
 
-Deadlines, caps on users and server memory can contradict each other although every user has an option. To decide that, the same
-machinery minimises nothing but the excess: 1 per deadline doubled, per user too many, per memory doubled (`lateness_only`). A proven
+Deadlines, caps on users and server memory can contradict each other although every user has an option. To decide that,
+the same
+machinery minimises nothing but the excess: 1 per deadline doubled, per user too many, per memory doubled
+(`lateness_only`). A proven
 bound above zero is a proof of infeasibility; the best assignment found is the cheapest repair in that measure.
 
-The *conflicting set* is found by deletion: a limit is dropped for good if what remains is still proven infeasible. What is left
+The *conflicting set* is found by deletion: a limit is dropped for good if what remains is still proven infeasible.
+What is left
 cannot lose any member without becoming feasible (or undecided): it is irreducible.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +23,13 @@ import numpy.typing as npt
 
 from edgealloc.core.constraints import Conflict, Diagnosis
 from edgealloc.core.run import Run, TimeUpError
-from edgealloc.formulations.split_training.limits import diagnose, fastest_s, hard_deadlines, server_memory_need, too_late
+from edgealloc.formulations.split_training.limits import (
+    diagnose,
+    fastest_s,
+    hard_deadlines,
+    server_memory_need,
+    too_late,
+)
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.reduced import lateness_only, reduce
 from edgealloc.formulations.split_training.resources import optimal_allocation, settle
@@ -84,13 +94,13 @@ def judge(problem: SplitTraining, run: Run) -> Verdict:
     data = lateness_only(reduce(problem if problem.delay == "sum" else problem.replace(delay="sum")))
     pricing, state = SplitPricing(data, run.threads), Pricing()
     quiet = Run(gap=0.1 * PROVEN, time_limit_s=max(run.seconds_left, 1e-3), threads=run.threads)
-    try:
+    with contextlib.suppress(TimeUpError):
         stages(problem, pricing, state, quiet, [], branch=True)
-    except TimeUpError:
-        pass
     if not pricing.best:  # somebody has no option at all
         nobody = np.full(problem.users, -1, dtype=np.int64)
-        return Verdict(False if state.bound == math.inf else None, nobody, np.full(problem.users, problem.layers, dtype=np.int64))
+        return Verdict(
+            False if state.bound == math.inf else None, nobody, np.full(problem.users, problem.layers, dtype=np.int64)
+        )
     best = pricing.best[0]
     feasible = None
     # `lateness_only` counts 1 for being there at all
@@ -130,7 +140,8 @@ def complete(problem: SplitTraining, diagnosis: Diagnosis | None) -> Diagnosis |
 
 
 def _repair(problem: SplitTraining, verdict: Verdict) -> tuple[dict[str, Any], dict[tuple[str, int], float]]:
-    """Changes under which an allocation of the assignment of least excess keeps everything: (fields, new value by limit)."""
+    """Changes under which an allocation of the assignment of least excess keeps everything: (fields, new value by
+    limit)."""
     summed = problem if problem.delay == "sum" else problem.replace(delay="sum")
     allocation = optimal_allocation(summed, verdict.server, verdict.cut, data=reduce(summed))
     changes: dict[str, Any] = {}
@@ -194,7 +205,8 @@ def _without(problem: SplitTraining, dropped: list[_Limit]) -> SplitTraining:
 
 
 def _irreducible(problem: SplitTraining, limits: list[_Limit], run: Run) -> tuple[list[_Limit], bool]:
-    """Limits none of which can be dropped, by deletion in ever smaller blocks: (set, whether time allowed to finish)."""
+    """Limits none of which can be dropped, by deletion in ever smaller blocks: (set, whether time allowed to
+    finish)."""
     kept = list(limits)
     proofs = 0
 
@@ -251,7 +263,8 @@ def _row(problem: SplitTraining, verdict: Verdict, limit: _Limit, value: float |
 
 
 def _enough(problem: SplitTraining, verdict: Verdict, limit: _Limit) -> float | None:
-    """How much of a resource keeps the hard deadlines of its server's users in the assignment of least excess; None: nothing does."""
+    """How much of a resource keeps the hard deadlines of its server's users in the assignment of least excess; None:
+    nothing does."""
     mine = verdict.server == limit.index
     if problem.deadline_s is None or not mine.any():
         return None

@@ -1,11 +1,13 @@
 r"""Method "exact": every association and every cut, for problems small enough to look at all of them.
 
-The radio cost of a server depends only on *which* users it serves, not on their cuts, so it is solved once for each of the
+The radio cost of a server depends only on *which* users it serves, not on their cuts, so it is solved once for each of
+the
 2^N subsets; the clock cost of a time-shared server is a closed form. What remains is counting through all combinations.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -117,8 +119,10 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     count = cuts.local + (problem.gain > 0.0).sum(axis=1) * np.maximum(cuts.high - cuts.low + 1, 0)
     digits = float(np.log10(count.astype(np.float64)).sum())
     if problem.users > MOST_USERS or digits > math.log10(MOST_COMBINATIONS):
-        raise DataError(f"method 'exact' would try 10^{digits:.1f} combinations of {problem.users} users; it takes up to "
-                        f"{MOST_COMBINATIONS:.0e} of {MOST_USERS}. Use 'certified', which proves its gap")
+        raise DataError(
+            f"method 'exact' would try 10^{digits:.1f} combinations of {problem.users} users; it takes up to "
+            f"{MOST_COMBINATIONS:.0e} of {MOST_USERS}. Use 'certified', which proves its gap"
+        )
     combinations = math.prod(int(one) for one in count)
     data = reduce(problem)
     options = [
@@ -127,7 +131,7 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
            for alpha in range(cuts.low[n], cuts.high[n] + 1)]
         for n in range(problem.users)
     ]
-    server, cut = (np.array(column, dtype=np.int64) for column in zip(*sum(options, []), strict=True))
+    server, cut = (np.array(column, dtype=np.int64) for column in zip(*itertools.chain(*options), strict=True))
     first = np.concatenate([[0], np.cumsum([len(one) for one in options])]).astype(np.int64)
     digit, best_digit = np.zeros(problem.users, dtype=np.int64), np.zeros(problem.users, dtype=np.int64)
     best, ended, tried = math.inf, False, 0

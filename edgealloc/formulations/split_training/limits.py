@@ -203,9 +203,16 @@ def diagnose(problem: SplitTraining) -> Diagnosis | None:
                                       f"train alone: give it a link, such as gain >= {REPAIR_GAIN:g} to one server"))
             changes.setdefault("gain", np.array(problem.gain))[n, 0] = REPAIR_GAIN
         if cut > highest_cut(problem)[n]:
-            conflicts.append(Conflict("local_layers", who, float(cut - highest_cut(problem)[n]), "layers",
-                                      f"no server hears this user: raise max_local_layers to {cut} so that it may train "
-                                      "alone, or give it a link"))
+            conflicts.append(
+                Conflict(
+                    "local_layers",
+                    who,
+                    float(cut - highest_cut(problem)[n]),
+                    "layers",
+                    f"no server hears this user: raise max_local_layers to {cut} so that it may train "
+                    "alone, or give it a link",
+                )
+            )
             change("max_local_layers", n, cut, highest_cut(problem))
         instability = float(problem.stability.value(cut / problem.layers, float(problem.samples[n])))
         if problem.stability_limit is not None and instability > problem.stability_limit[n]:

@@ -1,9 +1,11 @@
 r"""Local search at exact cost: single moves and pair swaps, filtered by prices.
 
 A server's cost :math:`\Phi_m(S)` of a set of users is the value of a convex problem, so for the multipliers of the
-current set S the dual function is a lower bound for *any* other set: putting n in costs at least its priced value, and taking
+current set S the dual function is a lower bound for *any* other set: putting n in costs at least its priced value, and
+taking
 n out saves at most that. Hence a move improves only if its priced cost falls, a swap only if the sum of both does. The
-filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew. Broken limits cost what
+filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew. Broken
+limits cost what
 `Reduced` says, so that the search finds its way back to what is feasible.
 """
 
@@ -29,9 +31,15 @@ from edgealloc.formulations.split_training.options import (
 )
 from edgealloc.formulations.split_training.oracle import best_option, fill_roots
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.formulations.split_training.site import band_cost, clock_cost, is_timed, overload, site_cost
+from edgealloc.formulations.split_training.site import (
+    band_cost,
+    excess_demand,
+    is_timed,
+    overload,
+    site_cost,
+)
 
-__all__ = ["State", "assignment_cost", "make_state", "search", "total_cost"]
+__all__ = ["State", "assignment_cost", "make_state", "search", "total_cost", "worst_excess"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -132,7 +140,8 @@ def _set_cost(data: Reduced, state: State, size: int, m: int) -> float:
 def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, guess: int) -> tuple[float, int]:
     """Least cost of the set in `scratch` over the cuts of n, the others' cuts held: (cost, cut).
 
-    Time-shared servers without deadlines have a closed form for every cut; others are solved near `guess`, stepwise downhill.
+    Time-shared servers without deadlines have a closed form for every cut; others are solved near `guess`, stepwise
+    downhill.
     """
     low, high = cut_range(data, n, m)
     best, chosen = np.inf, -1
@@ -155,7 +164,11 @@ def _best_cut_in_set(data: Reduced, state: State, size: int, m: int, n: int, gue
         for cut in range(low, high + 1):
             cycles = job_cycles(data, n, m, cut)
             sums = root + math.sqrt(data.user[n].time_weight * cycles)
-            cost = sums * sums / data.server[m].clock + linear + cycles * data.server[m].joules * data.user[n].energy_weight
+            cost = (
+                sums * sums / data.server[m].clock
+                + linear
+                + cycles * data.server[m].joules * data.user[n].energy_weight
+            )
             cost += own_cost(data, n, m, cut) + own + band
             if crowded:
                 state.scratch_cut[n] = cut
@@ -339,7 +352,9 @@ def make_state(data: Reduced, server: IntArray, cut: IntArray) -> State:
     return state
 
 
-def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[], bool], swaps_up_to: int = 5000) -> float:
+def search(
+    data: Reduced, state: State, *, least: float, out_of_time: Callable[[], bool], swaps_up_to: int = 5000
+) -> float:
     """Single moves until none helps, then swaps, and over again; returns the final objective.
 
     Parameters
@@ -378,12 +393,31 @@ def search(data: Reduced, state: State, *, least: float, out_of_time: Callable[[
 
 
 @kernel
+def worst_excess(
+    data: Reduced, cut: IntArray, order: IntArray, offsets: IntArray, price: FloatArray, theta: FloatArray
+) -> float:
+    """Largest `excess_demand` of a server after `assignment_cost`."""
+    worst = 0.0
+    for m in range(data.server.size):
+        count = offsets[m + 1] - offsets[m]
+        worst = max(worst, excess_demand(data, order[offsets[m] : offsets[m + 1]], count, m, cut, price[m], theta))
+    return worst
+
+
+@kernel
 def assignment_cost(
-    data: Reduced, server: IntArray, cut: IntArray, order: IntArray, offsets: IntArray, price: FloatArray, theta: FloatArray
+    data: Reduced,
+    server: IntArray,
+    cut: IntArray,
+    order: IntArray,
+    offsets: IntArray,
+    price: FloatArray,
+    theta: FloatArray,
 ) -> float:
     """Optimal cost of an assignment, broken limits included: one solve per server.
 
-    `order` and `offsets` are `resources.members_of(server)`; `price` (M, 4) and `theta` (N,) hold guesses, then what was found.
+    `order` and `offsets` are `resources.members_of(server)`; `price` (M, 4) and `theta` (N,) hold guesses, then what
+    was found.
     """
     total = 0.0
     for n in range(server.size):

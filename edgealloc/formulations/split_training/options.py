@@ -5,7 +5,8 @@ A deadline D adds a multiplier theta, the objective per second that the user wou
 .. math:: v(\lambda, \mu) = \max_{0 \le \theta \le \Theta}\; A(w_t + \theta) + R(c_t w_t + \theta; \lambda)
           + S(w_t + \theta; \mu) - \theta (D - d),
 
-where every piece is the known response with another delay weight. The slope T(theta) - D falls with theta, and *any* theta
+where every piece is the known response with another delay weight. The slope T(theta) - D falls with theta, and *any*
+theta
 gives a valid lower bound, so that the search for the best one needs no more care than speed asks for.
 """
 
@@ -30,7 +31,8 @@ EXACT: Final = 1e-13
 
 @kernel
 def link_response(data: Reduced, n: int, m: int, price: float, theta: float) -> tuple[float, float, float]:
-    """Least radio cost of user n on server m at a price per Hz (rigorous lower bound), its bandwidth and received power."""
+    """Least radio cost of user n on server m at a price per Hz (rigorous lower bound), its bandwidth and received
+    power."""
     gain = data.gain[n, m] * data.inverse_noise
     user = data.user[n]
     return radio_response(price, data.server[m].bandwidth, user.power_low * gain, user.power_high * gain,
@@ -143,7 +145,8 @@ def timed_option(
     if not 0.0 < theta <= top:
         theta = base * ((elapsed / deadline) ** 2 - 1.0) if free and base > 0.0 else 1e-6 * top
         theta = min(max(theta, 1e-12 * top), top)
-    low, high = math.log(base) if free and base > 0.0 else -math.inf, math.inf  # log(base + theta) with T above and below the deadline
+    # log(base + theta) with T above and below the deadline
+    low, high = math.log(base) if free and base > 0.0 else -math.inf, math.inf
     y = math.log(base + theta)
     y_old, excess_old = 0.0, math.inf
     most = math.log(base + top)
@@ -167,7 +170,11 @@ def timed_option(
         y_old, excess_old = y, excess
         y = min(y - min(max(excess / slope, -4.0), 4.0), most)
         if not low < y < high:
-            y = 0.5 * (low + high) if low > -math.inf and high < math.inf else (high - 3.0 if low == -math.inf else low + 3.0)
+            y = (
+                0.5 * (low + high)
+                if low > -math.inf and high < math.inf
+                else (high - 3.0 if low == -math.inf else low + 3.0)
+            )
             y = min(y, most)
         if y in (low, high):
             break

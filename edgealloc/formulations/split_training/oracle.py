@@ -3,14 +3,17 @@ r"""The price oracle: at given prices every user picks its best server and cut a
 .. math:: v_n(\pi) = \min\Big(\text{local}_n,\; \min_{m,\alpha} \big[A_n\alpha + S_n h(\alpha) + \text{fixed}_{nm}
           + R_{nm}(\lambda_m) + S_{nm}(W_n(\alpha); \mu_m) + \nu_m + \rho_m\,\text{bytes}_n(\alpha)\big]\Big)
 
-with prices of bandwidth, clock, users and bytes of every server; a deadline adds its multiplier (`options`). The radio response
+with prices of bandwidth, clock, users and bytes of every server; a deadline adds its multiplier (`options`). The radio
+response
 does not depend on the cut and the server response not on the link, so a user without a deadline costs M radio responses
-(most of them skipped by a bound from an earlier call) and M x Y square roots. Values are rigorous lower bounds up to the
+(most of them skipped by a bound from an earlier call) and M x Y square roots. Values are rigorous lower bounds up to
+the
 rounding of a few additions, which `certified` guards against.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -96,7 +99,8 @@ def _best_timed(
 ) -> tuple[float, int, float, float, float]:
     """Cheapest cut of a user with a deadline, if below `limit`: (value, cut, bandwidth, clock, theta).
 
-    Every theta gives a lower bound: at the one guessed all cuts are bounded, and only those that may be the best are solved.
+    Every theta gives a lower bound: at the one guessed all cuts are bounded, and only those that may be the best are
+    solved.
     """
     low, high = cut_range(data, n, m)
     best, chosen, band, share, theta = limit, -1, 0.0, 0.0, 0.0
@@ -105,7 +109,9 @@ def _best_timed(
         if not is_finite_at_zero(data, n):
             guess = 1e-6 * data.user[n].penalty
     for cut in range(low, high + 1):
-        floor[cut] = respond(data, n, m, cut, price[0], price[1], guess)[0] + price[2] + price[3] * job_bytes(data, n, cut)
+        floor[cut] = (
+            respond(data, n, m, cut, price[0], price[1], guess)[0] + price[2] + price[3] * job_bytes(data, n, cut)
+        )
     for _ in range(low, high + 1):
         cut = -1
         for other in range(low, high + 1):
@@ -126,7 +132,8 @@ def _best_timed(
 def best_option(
     data: Reduced, n: int, m: int, price: FloatArray, root: FloatArray, guess: float, limit: float
 ) -> tuple[float, int, float, float, float]:
-    """Cheapest cut of user n on server m at its prices (4,): (value, cut, bandwidth, clock, theta); cut -1 if none is below
+    """Cheapest cut of user n on server m at its prices (4,): (value, cut, bandwidth, clock, theta); cut -1 if none is
+    below
     `limit`.
 
     `root` must hold its work (`fill_roots`) if it has no deadline, and is scratch if it has one.
@@ -149,7 +156,8 @@ def _ask(
     known_at: npt.NDArray[np.float32], value: FloatArray, server: IntArray, cut: IntArray, band: FloatArray,
     share: FloatArray,
 ) -> None:
-    """Best option of users start..stop-1; `known` remembers radio values and `known_at` their prices (of the whole band).
+    """Best option of users start..stop-1; `known` remembers radio values and `known_at` their prices (of the whole
+    band).
 
     For users with a deadline `known` remembers multipliers instead.
     """
@@ -260,6 +268,6 @@ def run_parts(part: Any, edges: npt.NDArray[np.int64]) -> None:
         part(int(edges[0]), int(edges[1]))
         return
     with ThreadPoolExecutor(len(edges) - 1) as pool:
-        jobs = [pool.submit(part, int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        jobs = [pool.submit(part, int(a), int(b)) for a, b in itertools.pairwise(edges)]
         for job in jobs:
             job.result()

@@ -149,7 +149,8 @@ class SplitPricing:
         return np.asarray(use.reshape(self._parts, -1)[:, self.active])
 
     def _idle(self, prices: FloatArray) -> tuple[FloatArray, float]:
-        """A server that need not be used: it gives back min(0, lambda + mu) of its constant; (supergradient (K,), value)."""
+        """A server that need not be used: it gives back min(0, lambda + mu) of its constant; (supergradient (K,),
+        value)."""
         flat = np.zeros(self.capacities.size.size)
         flat[self.active] = prices
         pair = flat.reshape(self.capacities.size.shape)[:, :2].sum(axis=1)
@@ -168,7 +169,8 @@ class SplitPricing:
         return self.objective
 
     def recover_mixture(self, mixture: FloatArray) -> float:
-        """Every user takes one of its past choices, in the proportions of its group (its likeliest, if it is one alone)."""
+        """Every user takes one of its past choices, in the proportions of its group (its likeliest, if it is one
+        alone)."""
         if self._parts == self.users:
             pick = np.argmax(mixture[: self.users], axis=1)
         else:

@@ -19,7 +19,14 @@ from edgealloc.core.solution import Explanation, Solution
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
-from edgealloc.formulations.split_training.limits import CONSTRAINTS, AllowedCuts, allowed_cuts, diagnose, excesses, too_late
+from edgealloc.formulations.split_training.limits import (
+    CONSTRAINTS,
+    AllowedCuts,
+    allowed_cuts,
+    diagnose,
+    excesses,
+    too_late,
+)
 from edgealloc.formulations.split_training.methods import METHODS
 from edgealloc.formulations.split_training.validate import checked_fields
 from edgealloc.system.stability import Stability
@@ -252,11 +259,15 @@ class SplitTraining(Problem[Allocation, Costs]):
     def diagnose(self) -> Diagnosis | None:
         """Users that no option is left for, and what would help them; None if there are none.
 
-        Without deadlines, caps on users and server memory every share can be small, and a problem is infeasible if and only
-        if some user has no option. With them a problem may be infeasible all the same: the certified methods find that out.
+        Without deadlines, caps on users and server memory every share can be small, and a problem is infeasible if and
+        only
+        if some user has no option. With them a problem may be infeasible all the same: the certified methods find that
+        out.
         """
         found = diagnose(self)
-        coupled = self.deadline_s is not None or self.users_per_server is not None or self.server_memory_bytes is not None
+        coupled = (
+            self.deadline_s is not None or self.users_per_server is not None or self.server_memory_bytes is not None
+        )
         if coupled and (found is not None or too_late(self).size):
             found = resolve(f"{_HERE}.conflicts:complete")(self, found)
         return found
@@ -299,7 +310,9 @@ class SplitTraining(Problem[Allocation, Costs]):
 
     def prices(self, allocation: Allocation) -> dict[str, FloatArray]:
         """Objective saved per extra unit of each priced limit at the association and cuts of `allocation`."""
-        result: dict[str, FloatArray] = resolve(f"{_HERE}.resources:marginal_prices")(self, self.check_allocation(allocation))
+        result: dict[str, FloatArray] = resolve(f"{_HERE}.resources:marginal_prices")(
+            self, self.check_allocation(allocation)
+        )
         return result
 
     def agents_table(self, allocation: Allocation, costs: Costs) -> Mapping[str, Any]:
@@ -322,10 +335,19 @@ class SplitTraining(Problem[Allocation, Costs]):
         """One line: sizes and what is modelled."""
         energy = "time-shared" if self.server_joules_per_flop is not None else "clock-scaled"
         upload = "" if self.count_upload_delay else ", upload delay not counted"
+        upload += ", longest delay counts" if self.delay == "max" else ""
+        soft = self.deadline_penalty_per_s is not None and np.isfinite(self.deadline_penalty_per_s).any()
+        limits = [
+            ("soft deadlines" if soft else "deadlines") if self.deadline_s is not None else "",
+            "user caps" if self.users_per_server is not None else "",
+            "server memory" if self.server_memory_bytes is not None else "",
+            "resources handed out whole" if self.resource_sense == "exactly" else "",
+        ]
+        limited = ", ".join(one for one in limits if one)
         name = f" '{self.source}'" if self.source else ""
         return (f"split training{name}: {_count(self.users, 'user')}, {_count(self.servers, 'server')}, "
                 f"{_count(self.layers, 'layer')}, "
-                f"{energy} servers, {self.stability.model} stability{upload}")
+                f"{energy} servers, {self.stability.model} stability{upload}{'; with ' + limited if limited else ''}")
 
     def plot_solution(self, solution: Solution[Allocation, Costs], what: str, ax: Any) -> Any:
         return resolve(f"{_HERE}.plots:plot")(self, solution, what, ax)

@@ -1,7 +1,9 @@
 r"""Branch and bound on what the bound leaves open: proves small and middle-sized problems to any gap.
 
-At the prices of the bound D, an assignment that is better than the incumbent U takes only options whose reduced cost (priced value
-minus the user's best) is below U - D. That leaves few of the M Y options of every user. The tree over them is searched best-first
+At the prices of the bound D, an assignment that is better than the incumbent U takes only options whose reduced cost
+(priced value
+minus the user's best) is below U - D. That leaves few of the M Y options of every user. The tree over them is searched
+best-first
 (`solvers.branching`); a node is bounded by improving the prices for the options it has left (`tree`).
 """
 
@@ -105,7 +107,9 @@ def list_all(pricing: SplitPricing, prices: FloatArray, room: float, most: int =
     first, servers, cuts = [0], [], []
     for n in range(users):
         size = list_options(data, n, price, value, server, cut)
-        keep = np.flatnonzero(value[:size] - value[:size].min(initial=math.inf) <= room) if size else np.empty(0, np.int64)
+        keep = (
+            np.flatnonzero(value[:size] - value[:size].min(initial=math.inf) <= room) if size else np.empty(0, np.int64)
+        )
         first.append(first[-1] + keep.size)
         servers.append(server[keep])
         cuts.append(cut[keep])
@@ -124,7 +128,9 @@ def _twins(pricing: SplitPricing, servers: list[IntArray], cuts: list[IntArray])
     twin = np.full(pricing.users, -1, dtype=np.int64)
     for n in range(pricing.users):
         delay = data.delay[n].tobytes() if data.delay.size > 1 else b""
-        key = b"|".join((data.user[n].tobytes(), data.gain[n].tobytes(), delay, servers[n].tobytes(), cuts[n].tobytes()))
+        key = b"|".join(
+            (data.user[n].tobytes(), data.gain[n].tobytes(), delay, servers[n].tobytes(), cuts[n].tobytes())
+        )
         twin[n] = last.get(key, -1)
         last[key] = n
     return twin
@@ -135,7 +141,8 @@ def prove(
 ) -> None:
     """Branch and bound until the gap is proven or time is up; `state` and `pricing` are improved in place.
 
-    Unless `stubborn` it gives up where `PATIENCE` nodes close little of what is open. What the tree minimises is the cost with what broken limits cost, so that it looks for a feasible assignment where none is
+    Unless `stubborn` it gives up where `PATIENCE` nodes close little of what is open. What the tree minimises is the
+    cost with what broken limits cost, so that it looks for a feasible assignment where none is
     known yet.
     """
     if state.prices is None or not pricing.best:
@@ -176,8 +183,10 @@ def prove(
         attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
     else:
         why = "it closes too slowly; method 'prove' goes on" if stalled else "time was up"
-        attempts.append(f"branch and bound: stopped after {tree.nodes} nodes over {options.server.size} options with {tree.open} "
-                        f"open: {why}")
+        attempts.append(
+            f"branch and bound: stopped after {tree.nodes} nodes over {options.server.size} options with {tree.open} "
+            f"open: {why}"
+        )
         run.check_time()
 
 

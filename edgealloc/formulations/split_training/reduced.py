@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
 __all__ = [
-    "ELASTIC", "ROUND_MEAN", "SERVER", "USER", "Reduced", "device_clock", "device_cost_per_flop", "lateness_only", "radio_weights", "reduce",
+    "ELASTIC",
+    "ROUND_MEAN",
+    "SERVER",
+    "USER",
+    "Reduced",
+    "device_clock",
+    "device_cost_per_flop",
+    "lateness_only",
+    "radio_weights",
+    "reduce",
+    "stiffer",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,7 +41,8 @@ class Reduced(NamedTuple):
     time grows with the number of arrays.
 
     Every limit is *elastic* here: a second late costs `penalty`, a user or byte too many on a server `user_penalty` or
-    `byte_penalty`. For limits that must be kept these are so large (`ELASTIC`) that no good answer pays them. So there is always
+    `byte_penalty`. For limits that must be kept these are so large (`ELASTIC`) that no good answer pays them. So there
+    is always
     something to improve, a bound of the elastic problem is a bound of the true one, and an answer that pays nothing is
     feasible.
 
@@ -76,7 +87,8 @@ class Reduced(NamedTuple):
 
 #: One user: split cuts low..high (none if low > high); cost of training fully locally (inf: not allowed); A_n, time and
 #: energy of one layer on the device at its best clock; S_n = w_s/k_n; FLOP of a layer and of the head; radio weights
-#: times nats to send, k1 = a_t s ln 2 and k2 = a_e s ln 2 (K2 of `responses.radio_response` is k2/G); transmit power, W;
+#: times nats to send, k1 = a_t s ln 2 and k2 = a_e s ln 2 (K2 of `responses.radio_response` is k2/G); transmit power,
+#: W;
 #: objective per second of server time (device idling included) and per joule. Then what deadlines need: nats s ln 2;
 #: objective per second of device time; device cycles of a layer, w_e kappa and range of the clock; the deadline (inf:
 #: none), objective per second beyond it, and whether it must be kept (1.0, else 0.0); server memory, bytes.
@@ -85,8 +97,10 @@ USER: Final = np.dtype([(name, np.int64) for name in ("low", "high")] + [(name, 
     "energy_weight", "nats", "device_time", "cycles", "kappa", "clock_low", "clock_high", "deadline", "penalty", "hard",
     "fixed_bytes", "layer_bytes",
 )])
-#: One server: b_m and F_m, Hz; FLOP/cycle; J/cycle of a time-shared server (else 0), kappa of a clock-scaled one (else 0);
-#: whether its clock must be handed out whole (1.0, else 0.0); most users and most bytes (inf: no limit) and the objective
+#: One server: b_m and F_m, Hz; FLOP/cycle; J/cycle of a time-shared server (else 0), kappa of a clock-scaled one (else
+#: 0);
+#: whether its clock must be handed out whole (1.0, else 0.0); most users and most bytes (inf: no limit) and the
+#: objective
 #: per user and per byte beyond.
 SERVER: Final = np.dtype([(name, np.float64) for name in (
     "bandwidth", "clock", "per_cycle", "joules", "kappa", "whole", "users", "bytes", "user_penalty", "byte_penalty",
@@ -96,7 +110,8 @@ SERVER: Final = np.dtype([(name, np.float64) for name in (
 ELASTIC: Final = 1e6
 
 
-#: The longest delay is at least (1 - eps) times itself + eps times the mean: with this eps, rounds have a unique best way to spend
+#: The longest delay is at least (1 - eps) times itself + eps times the mean: with this eps, rounds have a unique best
+#: way to spend
 #: what they have in plenty, at the price of a bound that is loose by this share of the delay at most.
 ROUND_MEAN: Final = 1e-7
 
@@ -189,7 +204,8 @@ def reduce(problem: SplitTraining, *, round_s: float | None = None) -> Reduced:
 def lateness_only(data: Reduced) -> Reduced:
     """The same limits with nothing to pay but their excess: 1 per deadline doubled, user too many or memory doubled.
 
-    Its optimum is 1 (which everybody pays a part of, so that relative gaps mean something) if and only if every limit can be kept,
+    Its optimum is 1 (which everybody pays a part of, so that relative gaps mean something) if and only if every limit
+    can be kept,
     and what it pays beyond is a repair.
     """
     user, server = data.user.copy(), data.server.copy()
@@ -208,13 +224,21 @@ def lateness_only(data: Reduced) -> Reduced:
     return data._replace(user=user, server=server, factor=np.ones(data.factor.size))
 
 
+def stiffer(data: Reduced) -> Reduced:
+    """The same with deadlines that are as dear to break again as they were dear to the first."""
+    user = data.user.copy()
+    user["penalty"] = np.where(user["hard"] > 0.0, ELASTIC * user["penalty"], user["penalty"])
+    return data._replace(user=user)
+
+
 def _times(weight: FloatArray, amount: FloatArray) -> FloatArray:
     """weight * amount with 0 inf = 0."""
     return np.where(weight > 0.0, weight * amount, 0.0)
 
 
 def _typical_cost(data: Reduced, problem: SplitTraining) -> FloatArray:
-    """A user's cost (N,) at full speed with a whole server: the scale of its penalties, in a round with its time all the same."""
+    """A user's cost (N,) at full speed with a whole server: the scale of its penalties, in a round with its time all
+    the same."""
     user = data.user
     half = problem.layers / 2.0
     time = problem.weights.effective("delay", problem.users)

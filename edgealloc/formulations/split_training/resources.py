@@ -1,6 +1,7 @@
 r"""Exact resources at a fixed association and cut: bandwidth and clock of every server split by one price each.
 
-With the cut fixed, a server's users couple only through sum b <= b_m and sum F <= F_m, and the problem is convex: the split is
+With the cut fixed, a server's users couple only through sum b <= b_m and sum F <= F_m, and the problem is convex: the
+split is
 the response to the prices at which the sums meet the limits (`site`). These prices are the multipliers, hence the value
 of one more Hz.
 """
@@ -15,8 +16,15 @@ import numpy.typing as npt
 
 from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.allocation import Allocation
-from edgealloc.formulations.split_training.moves import assignment_cost
-from edgealloc.formulations.split_training.options import EXACT, device_response, job_cycles, link_delay, respond, timed_option
+from edgealloc.formulations.split_training.moves import assignment_cost, worst_excess
+from edgealloc.formulations.split_training.options import (
+    EXACT,
+    device_response,
+    job_cycles,
+    link_delay,
+    respond,
+    timed_option,
+)
 from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
 from edgealloc.system.responses import best_received_power
 
@@ -30,7 +38,8 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Settled(NamedTuple):
-    """An assignment's optimal cost (what broken limits cost included), prices (M, 4), multipliers (N,), and whether it keeps
+    """An assignment's optimal cost (what broken limits cost included), prices (M, 4), multipliers (N,), and whether it
+    keeps
     every hard limit."""
 
     cost: float
@@ -56,11 +65,15 @@ def settle(data: Reduced, server: IntArray, cut: IntArray, guess: FloatArray | N
     theta = np.zeros(server.size)
     cost = float(assignment_cost(data, server, cut, order, offsets, price, theta))
     late = (theta >= data.user["penalty"]) & (data.user["hard"] > 0.0) & (theta > 0.0)
-    return Settled(cost, price, theta, not (late.any() or price[:, 2:].any() or not math.isfinite(cost)))
+    broken = late.any() or price[:, 2:].any() or not math.isfinite(cost)
+    if not broken and data.timed:
+        # where two prices could not be found exactly, the cost is a bound and nobody's cost
+        broken = worst_excess(data, cut, order, offsets, price, theta.copy()) > 1e-8
+    return Settled(cost, price, theta, not broken)
 
 
 @kernel
-def _device_clock(data: Reduced, n: int, m: int, cut: int, theta: float, rest: float) -> float:
+def _device_clock(data: Reduced, n: int, cut: int, theta: float, rest: float) -> float:
     """Device clock of user n at its multiplier; faster if rounding elsewhere would make the deadline slip."""
     clock = device_response(data, n, cut, theta)[1]
     user = data.user[n]
@@ -102,7 +115,7 @@ def split(
                                        user.k1 + theta[n] * user.nats, user.k2 / gain)
         power[n] = min(max(received / gain, user.power_low), user.power_high)
         rest = user.nats / (band[n] * math.log1p(power[n] * gain / band[n])) + job_cycles(data, n, m, cut[n]) / share[n]
-        device[n] = _device_clock(data, n, m, cut[n], theta[n], rest + link_delay(data, n, m))
+        device[n] = _device_clock(data, n, cut[n], theta[n], rest + link_delay(data, n, m))
 
 
 def optimal_allocation(
@@ -121,7 +134,8 @@ def optimal_allocation(
     Returns
     -------
     Allocation
-        Globally optimal for these integers, to about 1e-14 of the objective. Where no resources keep the deadlines it keeps
+        Globally optimal for these integers, to about 1e-14 of the objective. Where no resources keep the deadlines it
+        keeps
         all other limits and comes near.
     """
     return _allocated(problem, server, local_layers, data)[0]
@@ -136,9 +150,13 @@ def _allocated(
         data, _ = best_round(problem, server, cut)
         length = float(data.user["deadline"].max())
         tries = [_allocated(problem, server, cut, data)]
-        tries += [_allocated(problem, server, cut, reduce(problem, round_s=length * (1.0 + more))) for more in (1e-9, 1e-7)]
+        tries += [
+            _allocated(problem, server, cut, reduce(problem, round_s=length * (1.0 + more))) for more in (1e-9, 1e-7)
+        ]
         kept = [problem.relative_violation(one[0]) for one in tries]
-        return min(zip(kept, tries, strict=True), key=lambda one: (one[0] > 1e-9, problem.evaluate(one[1][0]).objective))[1]
+        return min(
+            zip(kept, tries, strict=True), key=lambda one: (one[0] > 1e-9, problem.evaluate(one[1][0]).objective)
+        )[1]
     data = reduce(problem) if data is None else data
     settled = settle(data, server, cut)
     band, power, share = np.zeros(problem.users), np.zeros(problem.users), np.zeros(problem.users)
@@ -165,7 +183,9 @@ def _local_clock(problem: SplitTraining, data: Reduced) -> FloatArray:
     user = data.user
     with np.errstate(divide="ignore", invalid="ignore"):
         free = np.where(user["kappa"] > 0.0, np.cbrt(user["device_time"] / (2.0 * user["kappa"])), np.inf)
-        most = np.where(user["kappa"] > 0.0, np.cbrt((user["device_time"] + user["penalty"]) / (2.0 * user["kappa"])), np.inf)
+        most = np.where(
+            user["kappa"] > 0.0, np.cbrt((user["device_time"] + user["penalty"]) / (2.0 * user["kappa"])), np.inf
+        )
         needed = _local_work(problem) / user["deadline"]
     pulled = np.maximum(free, np.where(user["hard"] > 0.0, needed, np.minimum(needed, most)))
     return np.asarray(np.clip(pulled, user["clock_low"], user["clock_high"]), dtype=np.float64)
@@ -182,7 +202,8 @@ def _local_multiplier(problem: SplitTraining, data: Reduced, clock: FloatArray) 
 def best_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> tuple[Reduced, float]:
     r"""Coefficients of a synchronous round of the best length for an assignment, and its least objective.
 
-    The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by bisection
+    The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by
+    bisection
     on log T with secant steps.
     """
     weight = (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
@@ -248,9 +269,12 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
     -------
     dict
         "bandwidth_hz" (M,) and "server_frequency_hz" (M,): objective saved per extra Hz of b_m and F_m;
-        "power_w" (N,) and "user_frequency_hz" (N,): per extra W of p_max and Hz of f_max; "deadline_s" (N,), if there are
-        deadlines: per extra second. Equal to finite differences of the optimal objective with the integers held, and >= 0,
-        but for the clock where it has to be handed out whole. "users_per_server" and "server_memory_bytes" (M,), if limited,
+        "power_w" (N,) and "user_frequency_hz" (N,): per extra W of p_max and Hz of f_max; "deadline_s" (N,), if there
+        are
+        deadlines: per extra second. Equal to finite differences of the optimal objective with the integers held, and
+        >= 0,
+        but for the clock where it has to be handed out whole. "users_per_server" and "server_memory_bytes" (M,), if
+        limited,
         are 0: with the integers held, more of them changes nothing (`bound_prices` has what they are worth).
     """
     best, data, settled = _allocated(problem, allocation.server, allocation.local_layers, None)

@@ -3,11 +3,13 @@ r"""Synchronous rounds: the longest delay counts instead of the sum.
 .. math:: \min_T\; w_t T + P(T), \qquad P(T) = \text{least cost of everything else if nobody may take longer than } T.
 
 P(T) is a problem with deadlines, which `certified` bounds and solves; at fixed association and cuts it is convex in T
-(`resources.best_round`). What is left is a search in one number. For every option the priced cost v_o(T) is convex in T, with the slope
--theta_o, so the tangents at T_2 bound it from below on an interval [T_1, T_2]; their minimum over the options is concave in T, and
-hence so is the whole bound at fixed prices: it is least at an end,
+(`resources.best_round`). What is left is a search in one number. For every option the priced cost v_o(T) is convex in
+T, with the slope
+-theta_o, so the tangents at T_2 bound it from below on an interval [T_1, T_2]; their minimum over the options is
+concave in T, and hence so is the whole bound at fixed prices: it is least at an end,
 
-.. math:: w_t T + P(T) \ge \min_{T' \in \{T_1, T_2\}} \Big[ w_t T' + \sum_n \min_o [v_o(T_2) + \theta_o (T_2 - T')] - \pi^T 1 \Big].
+.. math:: w_t T + P(T) \ge \min_{T' \in \{T_1, T_2\}} \Big[ w_t T'
+          + \sum_n \min_o [v_o(T_2) + \theta_o (T_2 - T')] - \pi^T 1 \Big].
 
 A node of the branch and bound is a range of lengths with the options that are left; it is split where it is looser.
 """
@@ -141,7 +143,7 @@ def _search_lengths(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
         run.check_time()
         if rounds.objective >= before * (1.0 - 1e-6):
             break
-    _branch(problem, rounds, run)
+    _branch(rounds, run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,7 @@ class _Node:
     end: float
 
 
-def _branch(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
+def _branch(rounds: _Rounds, run: Run) -> None:
     """Best-first over ranges of the length and options."""
     longest = rounds.objective / rounds.weight  # a longer round costs more by its time alone
     pricing, state = rounds.within(longest)
@@ -171,7 +173,9 @@ def _branch(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
     flat[pricing.active] = state.prices
     goal = max(0.9 * run.gap, 2.0 * GUARD)
     # the time of a round costs at least nothing, everything else at least P of the longest one
-    tree = Tree(_Node(np.ones(options.server.size, dtype=np.uint8), flat, 0.0, longest), state.bound, rounds.objective, goal)
+    tree = Tree(
+        _Node(np.ones(options.server.size, dtype=np.uint8), flat, 0.0, longest), state.bound, rounds.objective, goal
+    )
     while not tree.closed:
         run.check_time()
         prover.slack = max(tree.cutoff - tree.bound, 1e-12 * abs(tree.objective))
@@ -179,8 +183,7 @@ def _branch(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
         for server, cut in prover.take():
             rounds.offer(server, cut)
         tree.objective = min(tree.objective, rounds.objective)
-        if tree.bound > rounds.bound:
-            rounds.bound = tree.bound
+        rounds.bound = max(rounds.bound, tree.bound)
         if tree.nodes % 32 < 4:
             _report(rounds, run)
     rounds.bound = max(rounds.bound, tree.bound)
@@ -204,7 +207,8 @@ class _Prover:
         return found
 
     def _at(self, length: float) -> Reduced:
-        """Coefficients of a round of this length; the place of a device's time weight, 0 in a round, holds the slope of training
+        """Coefficients of a round of this length; the place of a device's time weight, 0 in a round, holds the slope
+        of training
         fully locally."""
         data = self._data.get(length)
         if data is None:
@@ -221,7 +225,20 @@ class _Prover:
         pick, share = np.zeros(data.user.size, dtype=np.int64), np.zeros(options.server.size)
         slope = _local_slope(rounds.problem, data, node.end)
         bound, apart, user, server, cut = work_interval(
-            data, options, mask, prices, cutoff, self.slack, EFFORT, pick, share, slope, rounds.weight, node.start, node.end)
+            data,
+            options,
+            mask,
+            prices,
+            cutoff,
+            self.slack,
+            EFFORT,
+            pick,
+            share,
+            slope,
+            rounds.weight,
+            node.start,
+            node.end,
+        )
         if user == -2:
             return Worked(bound)
         assignment = options.server[pick], options.cut[pick]

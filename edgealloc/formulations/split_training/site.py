@@ -2,7 +2,8 @@ r"""One server with its users: the least cost of a set of users at given cuts, a
 
 .. math:: \Phi_m(S) = \max_{\lambda, \mu}\; \sum_{n \in S} v_n(\lambda, \mu) - \lambda b_m - \mu F_m
 
-(plus what an overloaded server pays, see `Reduced`). The users couple only through sum b <= b_m and sum F <= F_m, and the problem
+(plus what an overloaded server pays, see `Reduced`). The users couple only through sum b <= b_m and sum F <= F_m, and
+the problem
 is convex. Without deadlines bandwidth and clock separate: one root each. With a deadline they do not; the two prices
 are then found together. By weak duality a value is a lower bound whatever the rounding of its prices.
 """
@@ -10,7 +11,7 @@ are then found together. By weak duality a value is a lower bound whatever the r
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,18 @@ from edgealloc.formulations.split_training.options import (
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.system.responses import best_received_power, radio_slope
 
-__all__ = ["PRICES", "band_cost", "band_price", "clock_cost", "clock_price", "is_timed", "joint_prices", "overload", "site_cost"]
+__all__ = [
+    "PRICES",
+    "band_cost",
+    "band_price",
+    "clock_cost",
+    "clock_price",
+    "excess_demand",
+    "is_timed",
+    "joint_prices",
+    "overload",
+    "site_cost",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -152,7 +164,8 @@ def clock_price(data: Reduced, members: IntArray, count: int, m: int, cut: IntAr
         if price == 0.0 and total <= cap:
             if data.server[m].whole > 0.0 and total < cap:
                 return _negative_price(data, members, count, m, cut)
-            if count == 1 and total >= cap:  # the single user's own limit holds it: the price is the marginal cost there
+            # the single user's own limit holds it: the price is the marginal cost there
+            if count == 1 and total >= cap:
                 user, cycles = data.user[members[0]], job_cycles(data, members[0], m, cut[members[0]])
                 kappa = data.server[m].kappa * user.energy_weight
                 return max(0.0, cycles * (user.time_weight / cap**2 - 2.0 * kappa * cap))
@@ -243,7 +256,7 @@ def clock_cost(data: Reduced, members: IntArray, count: int, m: int, cut: IntArr
 @kernel
 def is_timed(data: Reduced, members: IntArray, count: int) -> bool:
     """Whether somebody in the set has a deadline."""
-    for i in range(count):
+    for i in range(count):  # noqa: SIM110 - kernels have no generators
         if data.user[members[i]].deadline < np.inf:
             return True
     return False
@@ -251,9 +264,17 @@ def is_timed(data: Reduced, members: IntArray, count: int) -> bool:
 
 @kernel
 def _demand(
-    data: Reduced, members: IntArray, count: int, m: int, cut: IntArray, price_b: float, price_f: float, theta: FloatArray
+    data: Reduced,
+    members: IntArray,
+    count: int,
+    m: int,
+    cut: IntArray,
+    price_b: float,
+    price_f: float,
+    theta: FloatArray,
 ) -> tuple[float, float, float]:
-    """Dual value, and how much bandwidth and clock is wanted at two prices; `theta` remembers every user's multiplier."""
+    """Dual value, and how much bandwidth and clock is wanted at two prices; `theta` remembers every user's
+    multiplier."""
     value, band, clock = -price_b * data.server[m].bandwidth - price_f * data.server[m].clock, 0.0, 0.0
     for i in range(count):
         n = members[i]
@@ -277,7 +298,11 @@ def _clock_root(
             if server.whole <= 0.0 or clock == server.clock:
                 return value, band, 0.0
             sign = -1.0
-    y = math.log(guess) if guess > 0.0 and math.isfinite(guess) else math.log(max(_first_clock(data, members, count, m, cut), 1e-300))
+    y = (
+        math.log(guess)
+        if guess > 0.0 and math.isfinite(guess)
+        else math.log(max(_first_clock(data, members, count, m, cut), 1e-300))
+    )
     if sign < 0.0:
         y = math.log(0.5 * abs(_most_negative(data, members, count, m, cut)))
     low, high, floor = -np.inf, np.inf, y - _NOTHING
@@ -334,7 +359,7 @@ def _alone(
     cycles = job_cycles(data, n, m, cut[n])
     kappa = server.kappa * user.energy_weight
     price_f = -2.0 * kappa * server.clock * cycles if server.whole > 0.0 else 0.0
-    value, band, share, theta[n] = timed_option(data, n, m, cut[n], 0.0, price_f, theta[n], EXACT)
+    value, _, share, theta[n] = timed_option(data, n, m, cut[n], 0.0, price_f, theta[n], EXACT)
     value -= price_f * server.clock
     marginal_f = 0.0
     if share > 0.0 and (share >= server.clock or server.whole > 0.0):
@@ -346,12 +371,21 @@ def _alone(
 
 @kernel
 def joint_prices(
-    data: Reduced, members: IntArray, count: int, m: int, cut: IntArray, guess_b: float, guess_f: float, theta: FloatArray
+    data: Reduced,
+    members: IntArray,
+    count: int,
+    m: int,
+    cut: IntArray,
+    guess_b: float,
+    guess_f: float,
+    theta: FloatArray,
 ) -> tuple[float, float, float]:
     """Dual value and both prices of a set in which somebody has a deadline.
 
-    Broyden's method on (log sum b, log sum F) as functions of the log prices, whose derivatives are near -1/2; where it does not
-    settle (a clock that nobody wants, demands that deadlines hold fast), a root in the one price inside a root in the other.
+    Broyden's method on (log sum b, log sum F) as functions of the log prices, whose derivatives are near -1/2; where
+    it does not
+    settle (a clock that nobody wants, demands that deadlines hold fast), a root in the one price inside a root in the
+    other.
     """
     server = data.server[m]
     if count == 1:
@@ -387,7 +421,9 @@ def joint_prices(
         u, v = u + du, v + dv
         if not (abs(u) < 600.0 and abs(v) < 600.0):
             break
-    y = math.log(guess_b if guess_b > 0.0 and math.isfinite(guess_b) else max(_first_band(data, members, count, m), 1e-300))
+    y = math.log(
+        guess_b if guess_b > 0.0 and math.isfinite(guess_b) else max(_first_band(data, members, count, m), 1e-300)
+    )
     price_f = guess_f
     low, high, floor = -np.inf, np.inf, y - _NOTHING
     y_old, excess_old, slope = 0.0, np.inf, -0.5
@@ -453,8 +489,14 @@ def site_cost(
     return total + band + clock
 
 
-def site_prices(data: Reduced, members: IntArray, m: int, cut: IntArray, guess: Any = None) -> FloatArray:
-    """Prices (4,) of a set of users on server m."""
-    price, theta = np.zeros(4) if guess is None else np.array(guess, dtype=np.float64), np.zeros(data.user.size)
-    site_cost(data, members, members.size, m, cut, price, theta)
-    return price
+@kernel
+def excess_demand(
+    data: Reduced, members: IntArray, count: int, m: int, cut: IntArray, price: FloatArray, theta: FloatArray
+) -> float:
+    """By how much a set with deadlines wants more than there is at the prices found, relative: 0 unless the search for
+    them failed."""
+    if count < 2 or not is_timed(data, members, count):
+        return 0.0
+    _, band, clock = _demand(data, members, count, m, cut, price[0], price[1], theta)
+    return max(band / data.server[m].bandwidth, clock / data.server[m].clock) - 1.0
+

@@ -1,12 +1,15 @@
 r"""Nodes of the branch and bound: a bound for the options that are left, and what it says about where to branch.
 
-A node is a set of options of every user. Its bound is the Lagrangian one over these options, improved from its parent's prices by
+A node is a set of options of every user. Its bound is the Lagrangian one over these options, improved from its
+parent's prices by
 Newton's method on the smoothed function
 
 .. math:: D_\tau(\pi) = \sum_n -\tau \log \sum_{o} e^{-v_o(\pi)/\tau} - \pi^T 1 \;\le\; D(\pi),
 
-whose weights :math:`p_o \propto e^{-v_o/\tau}` are at the same time the fractional assignment that the bound mixes: users with two
-large weights are those to branch on. With tau -> 0 both become the bundle's, at the price of a few dozen evaluations over the few
+whose weights :math:`p_o \propto e^{-v_o/\tau}` are at the same time the fractional assignment that the bound mixes:
+users with two
+large weights are those to branch on. With tau -> 0 both become the bundle's, at the price of a few dozen evaluations
+over the few
 options that reduced costs leave.
 """
 
@@ -51,7 +54,8 @@ class Options(NamedTuple):
     server, cut : (O,)
         -1 and Y where fully local.
     twin : (N,)
-        An earlier user with the same data and hence the same options, -1 if none: only assignments in which the later one has
+        An earlier user with the same data and hence the same options, -1 if none: only assignments in which the later
+        one has
         no earlier option are looked at.
     size, low, high : (4M,)
         Capacities and the range of their prices per whole, see `Capacities`.
@@ -68,7 +72,13 @@ class Options(NamedTuple):
 
 @kernel
 def _values(
-    data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, value: FloatArray, use: FloatArray, theta: FloatArray
+    data: Reduced,
+    options: Options,
+    mask: MaskArray,
+    prices: FloatArray,
+    value: FloatArray,
+    use: FloatArray,
+    theta: FloatArray,
 ) -> None:
     """Priced value of every option that is left, and what it uses of its server's four capacities, as shares (O, 4)."""
     for n in range(options.first.size - 1):
@@ -127,8 +137,16 @@ def _bound(data: Reduced, options: Options, mask: MaskArray, prices: FloatArray,
 
 @kernel
 def _smooth(
-    data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, value: FloatArray, use: FloatArray, tau: float,
-    share: FloatArray, slope: FloatArray, curve: FloatArray,
+    data: Reduced,
+    options: Options,
+    mask: MaskArray,
+    prices: FloatArray,
+    value: FloatArray,
+    use: FloatArray,
+    tau: float,
+    share: FloatArray,
+    slope: FloatArray,
+    curve: FloatArray,
 ) -> float:
     """D_tau with its gradient (K,) and minus its (approximate) Hessian (K, K); `share` (O,) holds the weights."""
     count = prices.size
@@ -189,7 +207,9 @@ def _smooth(
 
 
 @kernel
-def _newton_direction(curve: FloatArray, slope: FloatArray, free: MaskArray, step: FloatArray, scratch: FloatArray) -> None:
+def _newton_direction(
+    curve: FloatArray, slope: FloatArray, free: MaskArray, step: FloatArray, scratch: FloatArray
+) -> None:
     """step = curve^-1 slope over the free places, by Cholesky with a small ridge."""
     count = slope.size
     for k in range(count):
@@ -228,10 +248,20 @@ def _newton_direction(curve: FloatArray, slope: FloatArray, free: MaskArray, ste
 
 @kernel
 def _ascend(
-    data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, cutoff: float, slack: float, share: FloatArray,
-    value: FloatArray, use: FloatArray, theta: FloatArray, effort: int,
+    data: Reduced,
+    options: Options,
+    mask: MaskArray,
+    prices: FloatArray,
+    cutoff: float,
+    slack: float,
+    share: FloatArray,
+    value: FloatArray,
+    use: FloatArray,
+    theta: FloatArray,
+    effort: int,
 ) -> float:
-    """Improve `prices` (K,) in place until the bound reaches `cutoff` or settles; returns it, `value` being at these prices."""
+    """Improve `prices` (K,) in place until the bound reaches `cutoff` or settles; returns it, `value` being at these
+    prices."""
     count = prices.size
     slope, step, trial = np.empty(count), np.empty(count), prices.copy()
     curve, scratch = np.empty((count, count)), np.zeros((count, count))
@@ -360,7 +390,8 @@ def work_node(
     Returns
     -------
     bound, user, server, cut
-        User -1: every user has one option left. Server >= -1 with cut -1: branch on "on that server or not". Otherwise on
+        User -1: every user has one option left. Server >= -1 with cut -1: branch on "on that server or not". Otherwise
+        on
         "at most that cut or more" (on any server).
     """
     total = options.server.size
@@ -413,13 +444,18 @@ def work_interval(
 ) -> tuple[float, float, int, int, int]:
     """A node of a synchronous round whose length lies in [start, end]; `data` is that of a round of length `end`.
 
-    Like `work_node`, with `weight` per second of the round. The bound is the least at the two ends, by the tangents at `end` (see
-    `rounds`); so is what options are dropped by. `local_slope` (N,) is the multiplier of training fully locally. Returns (bound, difference between the ends, user, server, cut).
+    Like `work_node`, with `weight` per second of the round. The bound is the least at the two ends, by the tangents at
+    `end` (see
+    `rounds`); so is what options are dropped by. `local_slope` (N,) is the multiplier of training fully locally.
+    Returns (bound, difference between the ends, user, server, cut).
     """
     total, users = options.server.size, options.first.size - 1
     value, use, theta = np.zeros(total), np.zeros((total, 4)), np.zeros(total)
     _order_twins(options, mask)
-    at_end = _ascend(data, options, mask, prices, cutoff - weight * end, slack, share, value, use, theta, effort) + weight * end
+    at_end = (
+        _ascend(data, options, mask, prices, cutoff - weight * end, slack, share, value, use, theta, effort)
+        + weight * end
+    )
     if at_end == np.inf:
         return at_end, 0.0, -2, -2, -1
     back = end - start
@@ -447,7 +483,9 @@ def work_interval(
                 best, best_tilted = min(best, value[o]), min(best_tilted, tilted[o])
         for o in range(first, last):
             if mask[o] != 0:
-                costs = min(at_end + (value[o] - best) * (1.0 - 1e-9), at_start + (tilted[o] - best_tilted) * (1.0 - 1e-9))
+                costs = min(
+                    at_end + (value[o] - best) * (1.0 - 1e-9), at_start + (tilted[o] - best_tilted) * (1.0 - 1e-9)
+                )
                 if costs >= cutoff:
                     mask[o] = 0
     user, server, cut = _branching(data, options, mask, prices, value, use, share, pick)
@@ -456,7 +494,13 @@ def work_interval(
 
 @kernel
 def _branching(
-    data: Reduced, options: Options, mask: MaskArray, prices: FloatArray, value: FloatArray, use: FloatArray, share: FloatArray,
+    data: Reduced,
+    options: Options,
+    mask: MaskArray,
+    prices: FloatArray,
+    value: FloatArray,
+    use: FloatArray,
+    share: FloatArray,
     pick: IntArray,
 ) -> tuple[int, int, int]:
     """The user whose split moves most, and how to split it: between servers first, then between cuts."""
@@ -523,7 +567,7 @@ def _branching(
             if score > worst:
                 worst, chosen, at_server, at_cut = score, n, top - 1, -1
         if high_cut > low_cut:
-            floor_cut = min(int(math.floor(mean_cut + 1e-9)), high_cut - 1)
+            floor_cut = min(math.floor(mean_cut + 1e-9), high_cut - 1)
             floor_cut = max(floor_cut, low_cut)
             for o in range(start, stop):
                 if mask[o] != 0 and options.server[o] >= 0:
@@ -563,8 +607,13 @@ def list_options(
                 total, _, _, theta = timed_option(data, n, m, alpha, price[m, 0], price[m, 1], theta, ROUGH)
             else:
                 work, _ = server_response(
-                    price[m, 1], data.server[m].clock, job_cycles(data, n, m, alpha), data.user[n].time_weight,
-                    data.server[m].joules * data.user[n].energy_weight, data.server[m].kappa * data.user[n].energy_weight)
+                    price[m, 1],
+                    data.server[m].clock,
+                    job_cycles(data, n, m, alpha),
+                    data.user[n].time_weight,
+                    data.server[m].joules * data.user[n].energy_weight,
+                    data.server[m].kappa * data.user[n].energy_weight,
+                )
                 total = radio + work + data.user[n].device * alpha + data.user[n].instability * data.factor[alpha]
             value[size] = total + price[m, 2] + price[m, 3] * job_bytes(data, n, alpha)
             server[size], cut[size] = m, alpha

@@ -72,22 +72,56 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("power_min_w", "p_min", "W", "user", "lowest transmit power", default=0.0),
     _positive("power_max_w", "p_max", "W", "user", "highest transmit power"),
     _positive("samples", "k_n", "1", "user", "fine-tuning samples of the user"),
-    Field("min_local_layers", "alpha_min", "1", "user", "fewest layers on the device (privacy wants >= 1)",
-          default=1.0, integer=True),
-    Field("max_local_layers", "alpha_max", "1", "user", "most layers on the device; layers = may be fully local",
-          optional=True, integer=True),
+    Field(
+        "min_local_layers",
+        "alpha_min",
+        "1",
+        "user",
+        "fewest layers on the device (privacy wants >= 1)",
+        default=1.0,
+        integer=True,
+    ),
+    Field(
+        "max_local_layers",
+        "alpha_max",
+        "1",
+        "user",
+        "most layers on the device; layers = may be fully local",
+        optional=True,
+        integer=True,
+    ),
     _positive("server_flops_per_cycle", "C_m D_m", "FLOP/cycle", "server", "server work per clock cycle"),
     _positive("server_frequency_max_hz", "F_m", "Hz", "server", "server clock to be shared"),
     _positive("bandwidth_max_hz", "b_m", "Hz", "server", "uplink bandwidth to be shared"),
-    Field("server_kappa", "kappa_m", "W*s^3", "server", "clock-scaled server: power of a share F is kappa F^3",
-          optional=True),
-    Field("server_joules_per_flop", "e_m", "J/FLOP", "server", "time-shared server: constant energy per FLOP",
-          optional=True),
+    Field(
+        "server_kappa",
+        "kappa_m",
+        "W*s^3",
+        "server",
+        "clock-scaled server: power of a share F is kappa F^3",
+        optional=True,
+    ),
+    Field(
+        "server_joules_per_flop",
+        "e_m",
+        "J/FLOP",
+        "server",
+        "time-shared server: constant energy per FLOP",
+        optional=True,
+    ),
     Field("gain", "g_nm", "1", "link", "linear channel gain, 0 = no link", high=1.0),
     _positive("noise_psd_w_per_hz", "N_0", "W/Hz", "scalar", "noise density"),
     Field("fixed_delay_s", "d_nm", "s", "link", "download and propagation delay", default=0.0),
-    Field("amplifier_efficiency", "eta_pa", "1", "user", "radiated over consumed transmit power",
-          high=1.0, open_low=True, default=1.0),
+    Field(
+        "amplifier_efficiency",
+        "eta_pa",
+        "1",
+        "user",
+        "radiated over consumed transmit power",
+        high=1.0,
+        open_low=True,
+        default=1.0,
+    ),
     Field("circuit_power_w", "P_circuit", "W", "user", "radio circuit power while uploading", default=0.0),
     Field("idle_power_w", "P_idle", "W", "user", "device power while the server works", default=0.0),
     Field("stability_limit", "AS_max", "1", "user", "largest instability allowed", open_low=True, optional=True),
@@ -95,13 +129,36 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("memory_bytes_fixed", "", "B", "user", "memory used whatever the cut", default=0.0),
     Field("memory_bytes_per_layer", "", "B", "user", "memory per local layer", default=0.0),
     Field("memory_bytes_head", "", "B", "user", "memory of head and logits, if fully local", default=0.0),
-    Field("deadline_s", "D_n", "s", "user", "longest time of a step, upload always counted", open_low=True, optional=True,
-          endless=True),
-    Field("deadline_penalty_per_s", "Theta_n", "1/s", "user", "soft deadline: objective per second late; inf = hard",
-          open_low=True, optional=True, endless=True),
+    Field(
+        "deadline_s",
+        "D_n",
+        "s",
+        "user",
+        "longest time of a step, upload always counted",
+        open_low=True,
+        optional=True,
+        endless=True,
+    ),
+    Field(
+        "deadline_penalty_per_s",
+        "Theta_n",
+        "1/s",
+        "user",
+        "soft deadline: objective per second late; inf = hard",
+        open_low=True,
+        optional=True,
+        endless=True,
+    ),
     Field("users_per_server", "U_m", "1", "server", "most users of a server", optional=True, integer=True),
-    Field("server_memory_bytes", "Mem_m", "B", "server", "server memory for the layers of its users", optional=True,
-          endless=True),
+    Field(
+        "server_memory_bytes",
+        "Mem_m",
+        "B",
+        "server",
+        "server memory for the layers of its users",
+        optional=True,
+        endless=True,
+    ),
     Field("server_memory_bytes_fixed", "", "B", "user", "server memory used whatever the cut", default=0.0),
     Field("server_memory_bytes_per_layer", "", "B", "user", "server memory per layer trained there", default=0.0),
 )
@@ -307,8 +364,12 @@ def _check_together(
     server_memory = ("server_memory_bytes_fixed", "server_memory_bytes_per_layer")
     if sound("server_memory_bytes", *server_memory) and result["server_memory_bytes"] is None and any(
             result[name].any() for name in server_memory):
-        faults.append(Fault("server_memory_bytes", "is absent although server_memory_bytes_* are given; give the limit, "
-                            "or leave both of them out"))
+        faults.append(
+            Fault(
+                "server_memory_bytes",
+                "is absent although server_memory_bytes_* are given; give the limit, or leave both of them out",
+            )
+        )
     if sound("deadline_s", "deadline_penalty_per_s") and result["deadline_s"] is None and (
             result["deadline_penalty_per_s"] is not None):
         faults.append(Fault("deadline_penalty_per_s", "is given without deadline_s, which it makes soft"))
@@ -322,11 +383,20 @@ def _check_round(values: Mapping[str, Any], result: dict[str, Any], faults: list
     """What a synchronous round needs: one delay weight for all, and delays that are all counted the same way."""
     weights = values["weights"]
     if isinstance(weights, Weights) and np.unique(np.asarray(weights.delay)).size > 1:
-        faults.append(Fault("weights.delay", "differs between users while delay is 'max': a round has one length and one "
-                            "weight; give one number"))
+        faults.append(
+            Fault(
+                "weights.delay",
+                "differs between users while delay is 'max': a round has one length and one weight; give one number",
+            )
+        )
     if not values["count_upload_delay"]:
-        faults.append(Fault("count_upload_delay", "is False while delay is 'max'; a round ends when its last upload and "
-                            "last layer are done: leave it True"))
+        faults.append(
+            Fault(
+                "count_upload_delay",
+                "is False while delay is 'max'; a round ends when its last upload and "
+                "last layer are done: leave it True",
+            )
+        )
     if not faulty & {"deadline_penalty_per_s"} and result["deadline_penalty_per_s"] is not None:
         faults.append(Fault("deadline_penalty_per_s", "is given while delay is 'max'; rounds take hard deadlines only: "
                             "leave it out"))
