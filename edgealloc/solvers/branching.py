@@ -125,6 +125,8 @@ class Tree:
         for (bound, _, _), worked in zip(batch, results, strict=True):
             self._take(max(bound, worked.bound), worked)
         self.nodes += len(batch)
+        # what was pruned counts with today's cutoff, which falls with the objective: what was proven before stays so
+        self._proven = max(self._proven, self.bound)
 
     def _take(self, bound: float, worked: Worked) -> None:
         # what the node dropped on the way costs at least the cutoff that it was given

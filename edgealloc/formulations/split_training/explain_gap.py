@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.formulations.split_training.ascent import GUARD
 from edgealloc.formulations.split_training.options import EXACT, job_bytes, respond, timed_option
 from edgealloc.formulations.split_training.priced import Capacities
 from edgealloc.formulations.split_training.reduced import Reduced
 from edgealloc.formulations.split_training.resources import Settled, members_of
 from edgealloc.formulations.split_training.site import site_cost
-from edgealloc.formulations.split_training.tree import GUARD, list_options
+from edgealloc.formulations.split_training.tree import list_options
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.allocation import Costs

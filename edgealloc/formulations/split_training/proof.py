@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.run import Run
+from edgealloc.formulations.split_training.ascent import GUARD, Options
 from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.resources import settle
-from edgealloc.formulations.split_training.tree import GUARD, Options, list_options, work_node
+from edgealloc.formulations.split_training.tree import list_options, work_node
 from edgealloc.solvers.branching import Tree, Worked
 from edgealloc.solvers.pricing import Pricing
 

@@ -28,13 +28,14 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.formulations.split_training.ascent import Options
 from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import EFFORT, list_all, split_node
 from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
 from edgealloc.formulations.split_training.resources import best_round, optimal_allocation
 from edgealloc.formulations.split_training.stages import bound_prices, one_blas_thread, stages, warm_up
-from edgealloc.formulations.split_training.tree import Options, drop_late, work_interval
+from edgealloc.formulations.split_training.tree import drop_late, work_interval
 from edgealloc.solvers.branching import Tree, Worked
 from edgealloc.solvers.pricing import GUARD, Pricing
 
