@@ -1,6 +1,7 @@
 """Write the numbers of the README anew: every block between `<!-- numbers:NAME -->` and `<!-- end -->`.
 
     python benchmarks/certificate.py --markdown docs/benchmarks/certificate.md
+    python benchmarks/proof.py --markdown docs/benchmarks/proof.md
     python benchmarks/resources.py --markdown docs/benchmarks/resources.md
     python docs/update_numbers.py
 """

@@ -29,6 +29,7 @@ Small example, free of phones and servers: maximise min(1 + pi, 4 - pi) - pi/2 w
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,10 @@ import numpy.typing as npt
 __all__ = ["Bundle"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+#: Upper ends of prices beyond this multiple of the best value are left out of the master.
+_FAR: Final = 10.0
 
 
 class Bundle:
@@ -143,7 +148,9 @@ class Bundle:
         linear = np.concatenate([1.0 - metric * centre, -np.ones(g)])
         picks = sparse.csc_matrix((np.ones(count), (np.arange(count), self._group)), shape=(count, g))
         unit = sparse.eye(k, format="csr")
-        below, above = np.flatnonzero(np.isfinite(self.low)), np.flatnonzero(np.isfinite(self.high))
+        below = np.flatnonzero(np.isfinite(self.low))
+        # an upper end far away only spoils the scaling: the proximal term keeps the trial from it, and it is clipped
+        above = np.flatnonzero(self.high < _FAR * scale)
         box = sparse.vstack([-unit[below], unit[above]])
         rows = sparse.csc_matrix(sparse.vstack([
             sparse.hstack([sparse.csc_matrix(-self._slope), picks]),

@@ -295,7 +295,9 @@ def ascend(
         for k in range(count):
             stuck = (here[k] <= options.low[k] and slope[k] <= 0.0) or (here[k] >= options.high[k] and slope[k] >= 0.0)
             free[k] = 0 if stuck or options.high[k] <= options.low[k] else 1
-            # a price of nothing that is wanted: let it rise
+            # no price moves by much more than its own size, or than what is open: users and bytes have no curvature of
+            # their own, and a step without end would spoil that of the others
+            curve[k, k] += abs(slope[k]) / max(abs(here[k]), slack)
         _newton_direction(curve, slope, free, step, scratch)
         gain = 0.0
         for k in range(count):

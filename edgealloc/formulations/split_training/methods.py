@@ -12,11 +12,11 @@ _HERE: Final = "edgealloc.formulations.split_training"
 _LIU_ZHAO: Final = "Liu & Zhao, MobiHoc 2024, arXiv 2409.20247, section 6"
 
 METHODS: Final[tuple[Method, ...]] = (
-    Method("certified", "prices, recovery and exact moves, with a proven lower bound", proves=True,
+    Method("certified", "prices, recovery, exact moves and branches, with a proven lower bound", proves=True,
            reference="docs/certificate.md", run=f"{_HERE}.certified:run"),
     Method("prove", "certified, then branch and bound until the gap is proven", proves=True, slow=True,
            reference="docs/certificate.md", run=f"{_HERE}.certified:run_prove"),
-    Method("exact", "every association and cut, for tiny problems", proves=True, slow=True,
+    Method("exact", "every association and cut, for tiny problems (not for rounds)", proves=True, slow=True,
            reference="enumeration", run=f"{_HERE}.exact:run"),
     Method("convex", "resources by a cone solver at a given association and cut: a second opinion", slow=True,
            reference="docs/certificate.md", run=f"{_HERE}.convex:run"),

@@ -35,8 +35,8 @@ IntArray = npt.NDArray[np.int64]
 MOST_USERS: Final = 400
 MOST_OPTIONS: Final = 20_000
 #: After so many nodes the tree is given up if more than this share of what was open before them is open still.
-PATIENCE: Final = 1000
-WORTH: Final = 0.8
+PATIENCE: Final = 5000
+WORTH: Final = 0.9
 #: Newton steps on the prices of a node, of the root.
 EFFORT: Final = 14
 ROOT_EFFORT: Final = 60

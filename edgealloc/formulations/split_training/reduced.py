@@ -25,7 +25,7 @@ __all__ = [
     "lateness_only",
     "radio_weights",
     "reduce",
-    "stiffer",
+    "stiffer", "without_deadlines",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -222,6 +222,14 @@ def lateness_only(data: Reduced) -> Reduced:
     server["byte_penalty"] = 1.0 / np.maximum(server["bytes"], 1.0)
     server["whole"] = 0.0
     return data._replace(user=user, server=server, factor=np.ones(data.factor.size))
+
+
+def without_deadlines(data: Reduced) -> Reduced:
+    """The same without any deadline."""
+    user = data.user.copy()
+    user["deadline"] = np.inf
+    user["hard"] = 0.0
+    return data._replace(user=user)
 
 
 def stiffer(data: Reduced) -> Reduced:

@@ -18,7 +18,7 @@ from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.options import without_option
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import prove
-from edgealloc.formulations.split_training.reduced import reduce
+from edgealloc.formulations.split_training.reduced import reduce, without_deadlines
 from edgealloc.formulations.split_training.resources import Settled, optimal_allocation, settle
 from edgealloc.solvers.bundle import Bundle
 from edgealloc.solvers.pricing import Priced, Pricing, maximise_bound
@@ -140,6 +140,9 @@ def _supporting(
     """Multipliers (K,) per whole capacity of an assignment; idle servers get a price well below the others'."""
     data, capacities = pricing.data, pricing.capacities
     settled = settle(data, server, cut) if settled is None else settled
+    if data.timed and not settled.kept and float(data.user["time_weight"].min()) > 0.0:
+        # what elastic deadlines would pay for resources is no sensible place to start
+        settled = settle(without_deadlines(data), server, cut)
     divided = np.tile(np.arange(4) < 2, data.server.size)[pricing.active]  # bandwidth and clock, not users and bytes
     prices = capacities.per_whole(settled.price)
     busy = (prices > 0.0) & divided
