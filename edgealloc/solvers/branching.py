@@ -17,7 +17,7 @@ Small example, free of phones and servers: the least ``(x - 2.7)^2`` over whole 
 ...     return Worked(bound, ((low, middle), (middle + 1, high)))
 >>> tree = Tree((0, 7), 0.0, objective=100.0, gap=0.0)
 >>> while not tree.closed:
-...     tree.round(work, threads=1)
+...     suggestions = tree.round(work, threads=1)
 >>> round(tree.objective, 6), round(tree.bound, 6)
 (0.09, 0.09)
 """
@@ -49,11 +49,14 @@ class Worked:
         Nodes that together hold all of its solutions but the one of `objective`, and those of cost >= the cutoff.
     objective : float
         Cost of a solution found on the way, inf if none.
+    suggestion : object
+        Whatever the caller wants to look at after the round, such as a solution to be improved.
     """
 
     bound: float
     children: tuple[Any, ...] = ()
     objective: float = math.inf
+    suggestion: Any = None
 
 
 class Tree:
@@ -107,8 +110,11 @@ class Tree:
         """How many nodes wait."""
         return len(self._heap)
 
-    def round(self, work: Callable[[Any, float], Worked], threads: int) -> None:
-        """Work the nodes of lowest bound; an exception in `work` (Ctrl-C) puts all of them back."""
+    def round(self, work: Callable[[Any, float], Worked], threads: int) -> list[Any]:
+        """Work the nodes of lowest bound and return their suggestions, in order.
+
+        An exception in `work` (Ctrl-C) puts all nodes back.
+        """
         batch = [heapq.heappop(self._heap) for _ in range(min(ROUND, len(self._heap)))]
         cutoff = self.cutoff
         try:
@@ -127,6 +133,7 @@ class Tree:
         self.nodes += len(batch)
         # what was pruned counts with today's cutoff, which falls with the objective: what was proven before stays so
         self._proven = max(self._proven, self.bound)
+        return [worked.suggestion for worked in results if worked.suggestion is not None]
 
     def _take(self, bound: float, worked: Worked) -> None:
         # what the node dropped on the way costs at least the cutoff that it was given

@@ -83,6 +83,8 @@ class Pricing:
     ----------
     bound : float
         Best proven lower bound, -inf before the first answer.
+    price_bound : float
+        What the prices alone prove; `bound` may be raised above it by other means.
     prices : (K,) or None
         The prices that prove it.
     objective : float
@@ -91,6 +93,7 @@ class Pricing:
     """
 
     bound: float = -math.inf
+    price_bound: float = -math.inf
     prices: FloatArray | None = None
     objective: float = math.inf
     termination: Termination = Termination.STAGES_EXHAUSTED
@@ -99,8 +102,9 @@ class Pricing:
         """Note an answer; returns whether it improved the bound."""
         total = answer.total - math.fsum(prices)
         bound = total - GUARD * (answer.magnitude + float(np.abs(prices).sum()))
-        if bound > self.bound:
-            self.bound, self.prices = bound, prices.copy()
+        self.bound = max(self.bound, bound)
+        if bound > self.price_bound:
+            self.price_bound, self.prices = bound, prices.copy()
             return True
         return False
 

@@ -54,7 +54,6 @@ class _Prover:
     def __init__(self, pricing: SplitPricing, options: Options) -> None:
         self.data, self.options = pricing.data, options
         self.slack = math.inf
-        self.found: list[tuple[IntArray, IntArray]] = []
         self.owner = np.repeat(np.arange(options.first.size - 1), np.diff(options.first))
 
     def work(self, node: _Node, cutoff: float, effort: int = EFFORT) -> Worked:
@@ -71,14 +70,13 @@ class _Prover:
         assignment = options.server[pick], options.cut[pick]
         if user == -1:
             return self._leaf(bound, *assignment)
-        self.found.append(assignment)
         sides = split_node(options, mask, self.owner == user, server, cut)
-        return Worked(bound, tuple(_Node(side, prices) for side in sides))
+        return Worked(bound, tuple(_Node(side, prices) for side in sides), suggestion=assignment)
 
     def _leaf(self, bound: float, server: IntArray, cut: IntArray) -> Worked:
         settled = settle(self.data, server, cut)
-        self.found.append((server, cut))
-        return Worked(max(bound, settled.cost - GUARD * abs(settled.cost)), (), settled.cost)
+        least = max(bound, settled.cost - GUARD * abs(settled.cost))
+        return Worked(least, (), settled.cost, suggestion=(server, cut))
 
 
 def split_node(
@@ -150,7 +148,7 @@ def prove(
         return
     goal = max(0.9 * gap, 2.0 * GUARD)
     best = pricing.best[0].cost
-    options = list_all(pricing, state.prices, (best - state.bound) * (1.0 + 1e-9) + GUARD * abs(best))
+    options = list_all(pricing, state.prices, (best - state.price_bound) * (1.0 + 1e-9) + GUARD * abs(best))
     if options is None:
         attempts.append(f"branch and bound not begun: more than {MOST_OPTIONS} options are left")
         return
@@ -165,9 +163,9 @@ def prove(
             break
         spread = tree.cutoff - tree.bound
         prover.slack = spread if math.isfinite(spread) else 0.1 * max(abs(tree.bound), 1e-300)
-        tree.round(partial(prover.work, effort=effort), pricing.threads)
+        suggestions = tree.round(partial(prover.work, effort=effort), pricing.threads)
         effort = EFFORT
-        _take_found(pricing, prover, tree, run)
+        _take_found(pricing, suggestions, tree, run)
         state.bound = max(state.bound, tree.bound)
         state.objective = pricing.objective
         if tree.nodes >= looked + PATIENCE and not stubborn:
@@ -195,9 +193,8 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _take_found(pricing: SplitPricing, prover: _Prover, tree: Tree, run: Run) -> None:
+def _take_found(pricing: SplitPricing, found: list[tuple[IntArray, IntArray]], tree: Tree, run: Run) -> None:
     """Settle the assignments that nodes suggested; promising ones are searched around."""
-    found, prover.found = prover.found, []
     for server, cut in found:
         settled = pricing.offer(server, cut)
         if settled is None:

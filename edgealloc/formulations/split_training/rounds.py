@@ -49,6 +49,8 @@ IntArray = npt.NDArray[np.int64]
 
 #: Ranges narrower than this share of their end are not halved any more.
 NARROWEST: Final = 1e-9
+#: How many lengths' coefficients are kept at a time.
+KEPT_LENGTHS: Final = 256
 #: With more options than this a node takes seconds, and the tree is not begun.
 MOST_OPTIONS: Final = 200_000
 
@@ -164,7 +166,7 @@ def _branch(rounds: _Rounds, run: Run) -> None:
     if state.prices is None:
         return
     # what costs too much without any time is too dear in every round
-    options = list_all(pricing, state.prices, rounds.objective - state.bound, MOST_OPTIONS)
+    options = list_all(pricing, state.prices, rounds.objective - state.price_bound, MOST_OPTIONS)
     if options is None:
         rounds.bound = max(rounds.bound, state.bound)
         rounds.attempts.append("the length of the round was not branched on: too many options")
@@ -180,15 +182,15 @@ def _branch(rounds: _Rounds, run: Run) -> None:
     while not tree.closed:
         run.check_time()
         prover.slack = max(tree.cutoff - tree.bound, 1e-12 * abs(tree.objective))
-        tree.round(prover.work, run.threads)
-        for server, cut in prover.take():
+        for server, cut in tree.round(prover.work, run.threads):
             rounds.offer(server, cut)
         tree.objective = min(tree.objective, rounds.objective)
         rounds.bound = max(rounds.bound, tree.bound)
         if tree.nodes % 32 < 4:
             _report(rounds, run)
     rounds.bound = max(rounds.bound, tree.bound)
-    rounds.attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
+    if tree.nodes:
+        rounds.attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
     _report(rounds, run)
 
 
@@ -199,20 +201,14 @@ class _Prover:
         self.rounds, self.options = rounds, options
         self.slack = math.inf
         self.owner = np.repeat(np.arange(options.first.size - 1), np.diff(options.first))
-        self._found: list[tuple[IntArray, IntArray]] = []
         self._data: dict[float, Reduced] = {}
 
-    def take(self) -> list[tuple[IntArray, IntArray]]:
-        """Assignments that nodes suggested since the last call."""
-        found, self._found = self._found, []
-        return found
-
     def _at(self, length: float) -> Reduced:
-        """Coefficients of a round of this length; the place of a device's time weight, 0 in a round, holds the slope
-        of training
-        fully locally."""
+        """Coefficients of a round of this length; nodes share lengths, so the latest few are kept."""
         data = self._data.get(length)
         if data is None:
+            if len(self._data) >= KEPT_LENGTHS:
+                self._data.clear()
             data = reduce(self.rounds.problem, round_s=length)
             self._data[length] = data
         return data
@@ -243,20 +239,21 @@ class _Prover:
         if user == -2:
             return Worked(bound)
         assignment = options.server[pick], options.cut[pick]
-        self._found.append(assignment)
         if user == -1:
             # one assignment is left: its own best round, wherever that lies, is what it costs at least
             _, least = best_round(rounds.problem, *assignment)
-            return Worked(max(bound, least - GUARD * abs(least)))
+            return Worked(max(bound, least - GUARD * abs(least)), suggestion=assignment)
         wide = node.end - node.start > NARROWEST * node.end
         if wide and apart > 0.3 * (cutoff - bound):
             middle = 0.5 * (node.start + node.end)
             length = rounds.length
             if node.start < length * (1.0 - 1e-2) and length * (1.0 + 1e-2) < node.end:
                 middle = length  # the best round known divides well: the optimum is near
-            return Worked(bound, (_Node(mask, prices, node.start, middle), _Node(mask, prices, middle, node.end)))
+            halves = _Node(mask, prices, node.start, middle), _Node(mask, prices, middle, node.end)
+            return Worked(bound, halves, suggestion=assignment)
         sides = split_node(options, mask, self.owner == user, server, cut)
-        return Worked(bound, tuple(_Node(side, prices, node.start, node.end) for side in sides))
+        parts = tuple(_Node(side, prices, node.start, node.end) for side in sides)
+        return Worked(bound, parts, suggestion=assignment)
 
 
 def _first_assignments(problem: SplitTraining, rounds: _Rounds, run: Run) -> None:
