@@ -200,9 +200,11 @@ class Problem(ABC, Generic[A, C]):
             worst = self.relative_violation(allocation)
             costs = self.evaluate(allocation)
             if not (worst <= FEASIBILITY_TOLERANCE and math.isfinite(costs.objective)):
+                # amounts below a millionth of a unit are rounding of what another limit is really broken by
+                broken = ", ".join(name for name, amount in violations.items() if amount > 1e-6)
                 attempts.append(
-                    f"{method.name}: its allocation was rejected (relative violation {worst:.3g}, "
-                    f"objective {costs.objective:g})"
+                    f"{method.name}: its allocation was rejected{f'; it breaks {broken}' if broken else ''} "
+                    f"(relative violation {worst:.3g}, objective {costs.objective:g})"
                 )
                 log.warning("%s", attempts[-1])
                 allocation, costs = None, None

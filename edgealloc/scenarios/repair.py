@@ -44,8 +44,7 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
     """The changes of a scenario that make it feasible: ``scenario.changed({c.path: c.value for c in ...})``.
 
     Values are rounded to the safe side. A user that no server hears has no key of its own in the file, so
-    what is said
-    then has an empty path.
+    what is said then has an empty path.
     """
     changes = diagnosis.changes
     found: list[FileChange] = []
@@ -88,7 +87,7 @@ def _deadlines(scenario: Scenario, changes: Mapping[str, Any]) -> list[FileChang
     if "deadline_s" not in changes:
         return []
     document, wanted = scenario.document, np.asarray(changes["deadline_s"], dtype=np.float64)
-    why = "seconds; the fastest that the slowest user it is for can be"
+    why = "seconds; what an allocation was found to keep for every user it is for"
     latest: dict[str, float] = {}
     for i, part in _parts(document.users):
         own = document.users[i].deadline
