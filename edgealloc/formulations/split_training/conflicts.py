@@ -250,7 +250,7 @@ def _row(problem: SplitTraining, verdict: Verdict, limit: _Limit, value: float |
     if value is not None:
         text = f"raise {limit.field} from {current:.6g}{unit} to {value:.6g}{unit}"
         if limit.field == "deadline_s":
-            alone = fastest_s(problem, limit.index)
+            alone = float(fastest_s(problem, limit.index)[0])
             if alone > current:
                 text += f"; even alone on the best server, at full power and clock, a step takes {alone:.6g} s"
         return Conflict(limit.constraint, where, value - current, limit.unit, text)
