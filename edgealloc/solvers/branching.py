@@ -2,8 +2,7 @@ r"""Best-first branch and bound: always open the node of lowest bound, in small 
 threads.
 
 The engine knows nothing of what a node is: `work` bounds it and splits it. The nodes of a round are chosen before any
-of them is
-worked, and their results are taken in order, so that the number of threads changes no bit of the outcome.
+of them is worked, and their results are taken in order, so that the number of threads changes no bit of the outcome.
 
 Small example, free of phones and servers: the least ``(x - 2.7)^2`` over whole x in 0..7, by halving ranges.
 

@@ -188,8 +188,7 @@ class Bundle:
         """(G, answers so far): the convex combination of past answers that the last master's multipliers make.
 
         Its average use of every capacity is what the master balances against the prices: near the optimum it fits,
-        while
-        the answer at any single price may send everybody to one place.
+        while the answer at any single price may send everybody to one place.
         """
         mixed = np.zeros((self.groups, self._answers))
         np.add.at(mixed, (self._group[: self._weight.size], self._answer[: self._weight.size]), self._weight)

@@ -9,8 +9,7 @@ which the oracle was asked give a proven lower bound. This module
 looks for the best prices with a bundle method and lets the problem recover a feasible point at each of them.
 
 The rounding guard: every agent's value is good to a few units in the last place, and they are summed exactly, so
-`GUARD`
-times the sum of all magnitudes is far above the rounding error and far below any gap of interest.
+`GUARD` times the sum of all magnitudes is far above the rounding error and far below any gap of interest.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ class Options(NamedTuple):
         -1 and Y where fully local.
     twin : (N,)
         An earlier user with the same data and hence the same options, -1 if none: only assignments in which the later
-        one has
-        no earlier option are looked at.
+        one has no earlier option are looked at.
     size, low, high : (4M,)
         Capacities and the range of their prices per whole, see `Capacities`.
     """

@@ -1,14 +1,12 @@
 r"""Why limits that bind users together cannot all be kept, and what would mend it.
 
 Deadlines, caps on users and server memory can contradict each other although every user has an option. To decide that,
-the same
-machinery minimises nothing but the excess: 1 per deadline doubled, per user too many, per memory doubled
-(`lateness_only`). A proven
-bound above zero is a proof of infeasibility; the best assignment found is the cheapest repair in that measure.
+the same machinery minimises nothing but the excess: 1 per deadline doubled, per user too many, per memory doubled
+(`lateness_only`). A proven bound above zero is a proof of infeasibility; the best assignment found is the cheapest
+repair in that measure.
 
 The *conflicting set* is found by deletion: a limit is dropped for good if what remains is still proven infeasible.
-What is left
-cannot lose any member without becoming feasible (or undecided): it is irreducible.
+What is left cannot lose any member without becoming feasible (or undecided): it is irreducible.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Method "exact": every association and every cut, for problems small enough to look at all of them.
 
 The radio cost of a server depends only on *which* users it serves, not on their cuts, so it is solved once for each of
-the
-2^N subsets; the clock cost of a time-shared server is a closed form. What remains is counting through all combinations.
+the 2^N subsets; the clock cost of a time-shared server is a closed form. What remains is counting through all
+combinations.
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@ r"""Local search at exact cost: single moves and pair swaps, filtered by prices.
 
 A server's cost :math:`\Phi_m(S)` of a set of users is the value of a convex problem, so for the multipliers of the
 current set S the dual function is a lower bound for *any* other set: putting n in costs at least its priced value, and
-taking
-n out saves at most that. Hence a move improves only if its priced cost falls, a swap only if the sum of both does. The
-filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew. Broken
-limits cost what
-`Reduced` says, so that the search finds its way back to what is feasible.
+taking n out saves at most that. Hence a move improves only if its priced cost falls, a swap only if the sum of both
+does. The filter costs one pass of the oracle; what passes it is evaluated exactly, by solving the two servers anew.
+Broken limits cost what `Reduced` says, so that the search finds its way back to what is feasible.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ A deadline D adds a multiplier theta, the objective per second that the user wou
           + S(w_t + \theta; \mu) - \theta (D - d),
 
 where every piece is the known response with another delay weight. The slope T(theta) - D falls with theta, and *any*
-theta
-gives a valid lower bound, so that the search for the best one needs no more care than speed asks for.
+theta gives a valid lower bound, so that the search for the best one needs no more care than speed asks for.
 """
 
 from __future__ import annotations

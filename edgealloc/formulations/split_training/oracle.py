@@ -4,11 +4,9 @@ r"""The price oracle: at given prices every user picks its best server and cut a
           + R_{nm}(\lambda_m) + S_{nm}(W_n(\alpha); \mu_m) + \nu_m + \rho_m\,\text{bytes}_n(\alpha)\big]\Big)
 
 with prices of bandwidth, clock, users and bytes of every server; a deadline adds its multiplier (`options`). The radio
-response
-does not depend on the cut and the server response not on the link, so a user without a deadline costs M radio responses
-(most of them skipped by a bound from an earlier call) and M x Y square roots. Values are rigorous lower bounds up to
-the
-rounding of a few additions, which `certified` guards against.
+response does not depend on the cut and the server response not on the link, so a user without a deadline costs M
+radio responses (most of them skipped by a bound from an earlier call) and M x Y square roots. Values are rigorous
+lower bounds up to the rounding of a few additions, which `certified` guards against.
 """
 
 from __future__ import annotations
@@ -133,8 +131,7 @@ def best_option(
     data: Reduced, n: int, m: int, price: FloatArray, root: FloatArray, guess: float, limit: float
 ) -> tuple[float, int, float, float, float]:
     """Cheapest cut of user n on server m at its prices (4,): (value, cut, bandwidth, clock, theta); cut -1 if none is
-    below
-    `limit`.
+    below `limit`.
 
     `root` must hold its work (`fill_roots`) if it has no deadline, and is scratch if it has one.
     """

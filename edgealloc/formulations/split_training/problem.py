@@ -260,9 +260,8 @@ class SplitTraining(Problem[Allocation, Costs]):
         """Users that no option is left for, and what would help them; None if there are none.
 
         Without deadlines, caps on users and server memory every share can be small, and a problem is infeasible if and
-        only
-        if some user has no option. With them a problem may be infeasible all the same: the certified methods find that
-        out.
+        only if some user has no option. With them a problem may be infeasible all the same: the certified methods
+        find that out.
         """
         found = diagnose(self)
         coupled = (

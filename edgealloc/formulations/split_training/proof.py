@@ -1,10 +1,9 @@
 r"""Branch and bound on what the bound leaves open: proves small and middle-sized problems to any gap.
 
 At the prices of the bound D, an assignment that is better than the incumbent U takes only options whose reduced cost
-(priced value
-minus the user's best) is below U - D. That leaves few of the M Y options of every user. The tree over them is searched
-best-first
-(`solvers.branching`); a node is bounded by improving the prices for the options it has left (`tree`).
+(priced value minus the user's best) is below U - D. That leaves few of the M Y options of every user. The tree over
+them is searched best-first (`solvers.branching`); a node is bounded by improving the prices for the options it has
+left (`tree`).
 """
 
 from __future__ import annotations

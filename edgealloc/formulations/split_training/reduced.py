@@ -42,9 +42,8 @@ class Reduced(NamedTuple):
 
     Every limit is *elastic* here: a second late costs `penalty`, a user or byte too many on a server `user_penalty` or
     `byte_penalty`. For limits that must be kept these are so large (`ELASTIC`) that no good answer pays them. So there
-    is always
-    something to improve, a bound of the elastic problem is a bound of the true one, and an answer that pays nothing is
-    feasible.
+    is always something to improve, a bound of the elastic problem is a bound of the true one, and an answer that pays
+    nothing is feasible.
 
     Attributes
     ----------
@@ -205,8 +204,7 @@ def lateness_only(data: Reduced) -> Reduced:
     """The same limits with nothing to pay but their excess: 1 per deadline doubled, user too many or memory doubled.
 
     Its optimum is 1 (which everybody pays a part of, so that relative gaps mean something) if and only if every limit
-    can be kept,
-    and what it pays beyond is a repair.
+    can be kept, and what it pays beyond is a repair.
     """
     user, server = data.user.copy(), data.server.copy()
     for name in ("device", "instability", "k1", "k2", "time_weight", "energy_weight", "device_time", "kappa"):

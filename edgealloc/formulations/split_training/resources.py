@@ -1,9 +1,8 @@
 r"""Exact resources at a fixed association and cut: bandwidth and clock of every server split by one price each.
 
 With the cut fixed, a server's users couple only through sum b <= b_m and sum F <= F_m, and the problem is convex: the
-split is
-the response to the prices at which the sums meet the limits (`site`). These prices are the multipliers, hence the value
-of one more Hz.
+split is the response to the prices at which the sums meet the limits (`site`). These prices are the multipliers,
+hence the value of one more Hz.
 """
 
 from __future__ import annotations
@@ -39,8 +38,7 @@ IntArray = npt.NDArray[np.int64]
 
 class Settled(NamedTuple):
     """An assignment's optimal cost (what broken limits cost included), prices (M, 4), multipliers (N,), and whether it
-    keeps
-    every hard limit."""
+    keeps every hard limit."""
 
     cost: float
     price: FloatArray
@@ -135,8 +133,7 @@ def optimal_allocation(
     -------
     Allocation
         Globally optimal for these integers, to about 1e-14 of the objective. Where no resources keep the deadlines it
-        keeps
-        all other limits and comes near.
+        keeps all other limits and comes near.
     """
     return _allocated(problem, server, local_layers, data)[0]
 
@@ -203,8 +200,7 @@ def best_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> tuple
     r"""Coefficients of a synchronous round of the best length for an assignment, and its least objective.
 
     The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by
-    bisection
-    on log T with secant steps.
+    bisection on log T with secant steps.
     """
     weight = (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
 
@@ -270,12 +266,10 @@ def marginal_prices(problem: SplitTraining, allocation: Allocation) -> dict[str,
     dict
         "bandwidth_hz" (M,) and "server_frequency_hz" (M,): objective saved per extra Hz of b_m and F_m;
         "power_w" (N,) and "user_frequency_hz" (N,): per extra W of p_max and Hz of f_max; "deadline_s" (N,), if there
-        are
-        deadlines: per extra second. Equal to finite differences of the optimal objective with the integers held, and
-        >= 0,
-        but for the clock where it has to be handed out whole. "users_per_server" and "server_memory_bytes" (M,), if
-        limited,
-        are 0: with the integers held, more of them changes nothing (`bound_prices` has what they are worth).
+        are deadlines: per extra second. Equal to finite differences of the optimal objective with the integers held,
+        and >= 0, but for the clock where it has to be handed out whole. "users_per_server" and "server_memory_bytes"
+        (M,), if limited, are 0: with the integers held, more of them changes nothing (`bound_prices` has what they
+        are worth).
     """
     best, data, settled = _allocated(problem, allocation.server, allocation.local_layers, None)
     theta = settled.theta

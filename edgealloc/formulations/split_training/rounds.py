@@ -4,9 +4,8 @@ r"""Synchronous rounds: the longest delay counts instead of the sum.
 
 P(T) is a problem with deadlines, which `certified` bounds and solves; at fixed association and cuts it is convex in T
 (`resources.best_round`). What is left is a search in one number. For every option the priced cost v_o(T) is convex in
-T, with the slope
--theta_o, so the tangents at T_2 bound it from below on an interval [T_1, T_2]; their minimum over the options is
-concave in T, and hence so is the whole bound at fixed prices: it is least at an end,
+T, with the slope -theta_o, so the tangents at T_2 bound it from below on an interval [T_1, T_2]; their minimum over
+the options is concave in T, and hence so is the whole bound at fixed prices: it is least at an end,
 
 .. math:: w_t T + P(T) \ge \min_{T' \in \{T_1, T_2\}} \Big[ w_t T'
           + \sum_n \min_o [v_o(T_2) + \theta_o (T_2 - T')] - \pi^T 1 \Big].

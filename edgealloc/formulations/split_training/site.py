@@ -3,9 +3,8 @@ r"""One server with its users: the least cost of a set of users at given cuts, a
 .. math:: \Phi_m(S) = \max_{\lambda, \mu}\; \sum_{n \in S} v_n(\lambda, \mu) - \lambda b_m - \mu F_m
 
 (plus what an overloaded server pays, see `Reduced`). The users couple only through sum b <= b_m and sum F <= F_m, and
-the problem
-is convex. Without deadlines bandwidth and clock separate: one root each. With a deadline they do not; the two prices
-are then found together. By weak duality a value is a lower bound whatever the rounding of its prices.
+the problem is convex. Without deadlines bandwidth and clock separate: one root each. With a deadline they do not; the
+two prices are then found together. By weak duality a value is a lower bound whatever the rounding of its prices.
 """
 
 from __future__ import annotations
@@ -383,9 +382,8 @@ def joint_prices(
     """Dual value and both prices of a set in which somebody has a deadline.
 
     Broyden's method on (log sum b, log sum F) as functions of the log prices, whose derivatives are near -1/2; where
-    it does not
-    settle (a clock that nobody wants, demands that deadlines hold fast), a root in the one price inside a root in the
-    other.
+    it does not settle (a clock that nobody wants, demands that deadlines hold fast), a root in the one price inside a
+    root in the other.
     """
     server = data.server[m]
     if count == 1:

@@ -79,8 +79,7 @@ def work_node(
     -------
     bound, user, server, cut
         User -1: every user has one option left. Server >= -1 with cut -1: branch on "on that server or not". Otherwise
-        on
-        "at most that cut or more" (on any server).
+        on "at most that cut or more" (on any server).
     """
     total = options.server.size
     value, use, theta = np.zeros(total), np.zeros((total, 4)), np.zeros(total)
@@ -133,8 +132,8 @@ def work_interval(
     """A node of a synchronous round whose length lies in [start, end]; `data` is that of a round of length `end`.
 
     Like `work_node`, with `weight` per second of the round. The bound is the least at the two ends, by the tangents at
-    `end` (see
-    `rounds`); so is what options are dropped by. `local_slope` (N,) is the multiplier of training fully locally.
+    `end` (see `rounds`); so is what options are dropped by. `local_slope` (N,) is the multiplier of training fully
+    locally.
     Returns (bound, difference between the ends, user, server, cut).
     """
     total, users = options.server.size, options.first.size - 1
