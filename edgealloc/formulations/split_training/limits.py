@@ -166,8 +166,10 @@ def hard_deadlines(problem: SplitTraining) -> npt.NDArray[np.bool_]:
     """Users (N,) with a deadline that must be kept."""
     if problem.deadline_s is None:
         return np.zeros(problem.users, dtype=np.bool_)
-    soft = False if problem.deadline_penalty_per_s is None else np.isfinite(problem.deadline_penalty_per_s)
-    return np.asarray(np.isfinite(problem.deadline_s) & ~soft, dtype=np.bool_)
+    hard = np.isfinite(problem.deadline_s)
+    if problem.deadline_penalty_per_s is not None:
+        hard &= ~np.isfinite(problem.deadline_penalty_per_s)
+    return np.asarray(hard, dtype=np.bool_)
 
 
 def server_memory_need(problem: SplitTraining, local_layers: Any) -> npt.NDArray[np.float64]:
