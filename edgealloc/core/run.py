@@ -23,6 +23,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 class TimeUpError(Exception):
     """Raised inside a method when its time is up; never leaves `solve`."""
 
@@ -137,8 +141,8 @@ class Run:
     def report(
         self, stage: str, iteration: int = 0, objective: float | None = None, bound: float | None = None
     ) -> None:
-        """Append a line to the history and hand it to the caller's `on_progress`."""
-        line = Progress(stage, self.seconds, iteration, objective, bound)
+        """Append a line to the history and hand it to `on_progress`; what is not finite is not known yet."""
+        line = Progress(stage, self.seconds, iteration, _known(objective), _known(bound))
         self.history.append(line)
         if self.on_progress is not None:
             self.on_progress(line)

@@ -136,7 +136,7 @@ def maximise_bound(
         state.take(answer, prices)
         bundle.add(answer.value, answer.use)
         state.objective = problem.recover(answer.choices, prices)
-        run.report("prices", iteration, state.objective if math.isfinite(state.objective) else None, state.bound)
+        run.report("prices", iteration, state.objective, state.bound)
         if state.gap() <= run.gap:
             state.termination = Termination.GAP
             return

@@ -18,15 +18,14 @@ from edgealloc.compiled import kernel
 from edgealloc.formulations.split_training.options import (
     ROUGH,
     job_bytes,
-    job_cycles,
-    link_delay,
+    job_response,
     link_response,
+    own_cost,
     timed_option,
 )
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.system.responses import server_response
 
-__all__ = ["GUARD", "Options", "ascend"]
+__all__ = ["GUARD", "Options", "ascend", "least"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -62,6 +61,16 @@ class Options(NamedTuple):
 
 
 @kernel
+def least(mask: MaskArray, value: FloatArray, start: int, stop: int) -> float:
+    """Least value of the options start..stop-1 that are left, inf if none is."""
+    best = np.inf
+    for o in range(start, stop):
+        if mask[o] != 0 and value[o] < best:
+            best = value[o]
+    return best
+
+
+@kernel
 def _values(
     data: Reduced,
     options: Options,
@@ -75,13 +84,12 @@ def _values(
     for n in range(options.first.size - 1):
         at, radio, band = -2, 0.0, 0.0
         timed = data.user[n].deadline < np.inf
-        user = data.user[n]
         for o in range(options.first[n], options.first[n + 1]):
             if mask[o] == 0:
                 continue
             m, cut = options.server[o], options.cut[o]
             if m < 0:
-                value[o] = user.local_cost
+                value[o] = data.user[n].local_cost
                 use[o, :] = 0.0
                 continue
             price_b = prices[4 * m] / options.size[4 * m]
@@ -91,12 +99,9 @@ def _values(
             else:
                 if m != at:
                     radio, band, _ = link_response(data, n, m, price_b, 0.0)
-                    radio += user.time_weight * link_delay(data, n, m)
                     at = m
-                work, clock = server_response(
-                    price_f, data.server[m].clock, job_cycles(data, n, m, cut), user.time_weight,
-                    data.server[m].joules * user.energy_weight, data.server[m].kappa * user.energy_weight)
-                total = radio + work + user.device * cut + user.instability * data.factor[cut]
+                work, clock = job_response(data, n, m, cut, price_f, 0.0)
+                total = radio + work + own_cost(data, n, m, cut)
             use[o, 0] = band / options.size[4 * m]
             use[o, 1] = clock / options.size[4 * m + 1]
             use[o, 2] = 1.0 / options.size[4 * m + 2]
@@ -109,10 +114,7 @@ def _bound(data: Reduced, options: Options, mask: MaskArray, prices: FloatArray,
     """D at the prices, less a guard against rounding; inf if some user has nothing left."""
     total, magnitude = 0.0, 0.0
     for n in range(options.first.size - 1):
-        best = np.inf
-        for o in range(options.first[n], options.first[n + 1]):
-            if mask[o] != 0 and value[o] < best:
-                best = value[o]
+        best = least(mask, value, options.first[n], options.first[n + 1])
         if best == np.inf:
             return np.inf
         total += best
@@ -149,10 +151,7 @@ def _smooth(
             curve[k, j] = 0.0
     for n in range(options.first.size - 1):
         start, stop = options.first[n], options.first[n + 1]
-        best = np.inf
-        for o in range(start, stop):
-            if mask[o] != 0 and value[o] < best:
-                best = value[o]
+        best = least(mask, value, start, stop)
         weight = 0.0
         for o in range(start, stop):
             share[o] = 0.0
@@ -206,10 +205,7 @@ def _smooth_value(
     for k in range(prices.size):
         total -= prices[k]
     for n in range(options.first.size - 1):
-        best = np.inf
-        for o in range(options.first[n], options.first[n + 1]):
-            if mask[o] != 0 and value[o] < best:
-                best = value[o]
+        best = least(mask, value, options.first[n], options.first[n + 1])
         weight = 0.0
         for o in range(options.first[n], options.first[n + 1]):
             if mask[o] != 0:
@@ -334,4 +330,4 @@ def ascend(
             if tau < 1e-4 * slack:
                 break
     _values(data, options, mask, prices, value, use, theta)
-    return max(best, _bound(data, options, mask, prices, value))
+    return _bound(data, options, mask, prices, value)

@@ -158,7 +158,7 @@ def timed_option(
             best, best_band, best_share, best_theta = value, band, share, theta
         excess = math.log(elapsed / deadline)
         if abs(excess) <= tolerance or (excess > 0.0 and theta >= top):
-            return max(value, best), band, share, theta
+            return value, band, share, theta
         if excess > 0.0:
             low = y
         else:

@@ -171,12 +171,12 @@ def prove(
             stalled = tree.cutoff - tree.bound > WORTH * open_then
             looked, open_then = tree.nodes, tree.cutoff - tree.bound
         if tree.nodes % 64 < 4:
-            run.report("branches", tree.nodes, _known(state.objective), state.bound)
+            run.report("branches", tree.nodes, state.objective, state.bound)
     state.bound = max(state.bound, tree.bound)
     state.objective = pricing.objective
     if not tree.nodes:
         return
-    run.report("branches", tree.nodes, _known(state.objective), _known(state.bound))
+    run.report("branches", tree.nodes, state.objective, state.bound)
     if tree.closed:
         attempts.append(f"branch and bound: closed after {tree.nodes} nodes over {options.server.size} options")
     else:
@@ -186,10 +186,6 @@ def prove(
             f"open: {why}"
         )
         run.check_time()
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _take_found(pricing: SplitPricing, found: list[tuple[IntArray, IntArray]], tree: Tree, run: Run) -> None:

@@ -87,20 +87,18 @@ class Reduced(NamedTuple):
 #: One user: split cuts low..high (none if low > high); cost of training fully locally (inf: not allowed); A_n, time and
 #: energy of one layer on the device at its best clock; S_n = w_s/k_n; FLOP of a layer and of the head; radio weights
 #: times nats to send, k1 = a_t s ln 2 and k2 = a_e s ln 2 (K2 of `responses.radio_response` is k2/G); transmit power,
-#: W;
-#: objective per second of server time (device idling included) and per joule. Then what deadlines need: nats s ln 2;
+#: W; objective per second of server time (device idling included) and per joule. Then what deadlines need: nats s ln 2;
 #: objective per second of device time; device cycles of a layer, w_e kappa and range of the clock; the deadline (inf:
-#: none), objective per second beyond it, and whether it must be kept (1.0, else 0.0); server memory, bytes.
+#: none), objective per second beyond it, and whether it must be kept (1.0, else 0.0); server memory, bytes; best clock
+#: of training fully locally.
 USER: Final = np.dtype([(name, np.int64) for name in ("low", "high")] + [(name, np.float64) for name in (
     "local_cost", "device", "instability", "layer", "head", "k1", "k2", "power_low", "power_high", "time_weight",
     "energy_weight", "nats", "device_time", "cycles", "kappa", "clock_low", "clock_high", "deadline", "penalty", "hard",
-    "fixed_bytes", "layer_bytes",
+    "fixed_bytes", "layer_bytes", "local_clock",
 )])
 #: One server: b_m and F_m, Hz; FLOP/cycle; J/cycle of a time-shared server (else 0), kappa of a clock-scaled one (else
-#: 0);
-#: whether its clock must be handed out whole (1.0, else 0.0); most users and most bytes (inf: no limit) and the
-#: objective
-#: per user and per byte beyond.
+#: 0); whether its clock must be handed out whole (1.0, else 0.0); most users and most bytes (inf: no limit) and the
+#: objective per user and per byte beyond.
 SERVER: Final = np.dtype([(name, np.float64) for name in (
     "bandwidth", "clock", "per_cycle", "joules", "kappa", "whole", "users", "bytes", "user_penalty", "byte_penalty",
 )])
@@ -110,8 +108,7 @@ ELASTIC: Final = 1e6
 
 
 #: The longest delay is at least (1 - eps) times itself + eps times the mean: with this eps, rounds have a unique best
-#: way to spend
-#: what they have in plenty, at the price of a bound that is loose by this share of the delay at most.
+#: way to spend what they have in plenty, at the price of a bound that is loose by this share of the delay at most.
 ROUND_MEAN: Final = 1e-7
 
 
@@ -140,6 +137,17 @@ def radio_weights(problem: SplitTraining) -> tuple[FloatArray, FloatArray]:
     time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
     counted = time if problem.count_upload_delay else 0.0
     return counted + energy * problem.circuit_power_w, energy / problem.amplifier_efficiency
+
+
+def round_weight(problem: SplitTraining) -> float:
+    """Objective per second of a synchronous round's length; the rest of w_t goes to the mean (`ROUND_MEAN`)."""
+    return (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
+
+
+def local_cycles(problem: SplitTraining) -> FloatArray:
+    """Device cycles (N,) of a whole step, head included."""
+    work = problem.layers * problem.layer_flops + problem.head_flops
+    return np.asarray(work / problem.user_flops_per_cycle, dtype=np.float64)
 
 
 def reduce(problem: SplitTraining, *, round_s: float | None = None) -> Reduced:
@@ -277,9 +285,8 @@ def _set_penalties(data: Reduced, problem: SplitTraining) -> None:
 
 
 def _set_local_cost(data: Reduced, problem: SplitTraining) -> None:
-    """Cost of training fully locally, at the best clock that keeps a hard deadline and minds a soft one."""
-    user, layers = data.user, problem.layers
-    cycles = layers * user["cycles"] + problem.head_flops / problem.user_flops_per_cycle
+    """Cost and clock of training fully locally, at the best clock that keeps a hard deadline and minds a soft one."""
+    user, layers, cycles = data.user, problem.layers, local_cycles(problem)
     with np.errstate(divide="ignore", invalid="ignore"):
         slowest = cycles / user["deadline"]  # the clock that just keeps the deadline
         pulled = np.where(user["hard"] > 0.0, slowest, np.minimum(
@@ -293,4 +300,4 @@ def _set_local_cost(data: Reduced, problem: SplitTraining) -> None:
     late = np.where(user["hard"] > 0.0, 0.0, late)
     cost = _times(user["device_time"], elapsed) + cycles * user["kappa"] * f**2 + user["penalty"] * late
     cost = cost + user["instability"] * data.factor[layers]
-    user["local_cost"] = np.where(problem.cuts.local & kept, cost, np.inf)
+    user["local_cost"], user["local_clock"] = np.where(problem.cuts.local & kept, cost, np.inf), f

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.moves import assignment_cost, worst_excess
 from edgealloc.formulations.split_training.options import (
@@ -24,13 +25,22 @@ from edgealloc.formulations.split_training.options import (
     respond,
     timed_option,
 )
-from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
+from edgealloc.formulations.split_training.reduced import Reduced, local_cycles, reduce, round_weight
 from edgealloc.system.responses import best_received_power
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["Settled", "best_round", "marginal_prices", "members_of", "optimal_allocation", "settle", "split"]
+__all__ = [
+    "Settled",
+    "best_round",
+    "local_multiplier",
+    "marginal_prices",
+    "members_of",
+    "optimal_allocation",
+    "settle",
+    "split",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -152,46 +162,30 @@ def _allocated(
         ]
         kept = [problem.relative_violation(one[0]) for one in tries]
         return min(
-            zip(kept, tries, strict=True), key=lambda one: (one[0] > 1e-9, problem.evaluate(one[1][0]).objective)
+            zip(kept, tries, strict=True),
+            key=lambda one: (one[0] > FEASIBILITY_TOLERANCE, problem.evaluate(one[1][0]).objective),
         )[1]
     data = reduce(problem) if data is None else data
     settled = settle(data, server, cut)
     band, power, share = np.zeros(problem.users), np.zeros(problem.users), np.zeros(problem.users)
-    device = _local_clock(problem, data)
+    device = np.array(data.user["local_clock"])
     order, offsets = members_of(server, problem.servers)
     theta = settled.theta.copy()
     for m in range(problem.servers):
         members = order[offsets[m] : offsets[m + 1]]
         if members.size:
             split(data, members, m, cut, settled.price[m], theta, band, power, share, device)
-    theta[server < 0] = _local_multiplier(problem, data, device)[server < 0]
+    theta[server < 0] = local_multiplier(problem, data)[server < 0]
     allocation = Allocation(server=server, local_layers=cut, power_w=power, bandwidth_hz=band,
                             user_frequency_hz=device, server_frequency_hz=share)
     return allocation, data, settled._replace(theta=theta)
 
 
-def _local_work(problem: SplitTraining) -> FloatArray:
-    """Device cycles (N,) of a whole step."""
-    return np.asarray((problem.layers * problem.layer_flops + problem.head_flops) / problem.user_flops_per_cycle)
-
-
-def _local_clock(problem: SplitTraining, data: Reduced) -> FloatArray:
-    """Best device clock (N,) of training fully locally, deadline included."""
-    user = data.user
-    with np.errstate(divide="ignore", invalid="ignore"):
-        free = np.where(user["kappa"] > 0.0, np.cbrt(user["device_time"] / (2.0 * user["kappa"])), np.inf)
-        most = np.where(
-            user["kappa"] > 0.0, np.cbrt((user["device_time"] + user["penalty"]) / (2.0 * user["kappa"])), np.inf
-        )
-        needed = _local_work(problem) / user["deadline"]
-    pulled = np.maximum(free, np.where(user["hard"] > 0.0, needed, np.minimum(needed, most)))
-    return np.asarray(np.clip(pulled, user["clock_low"], user["clock_high"]), dtype=np.float64)
-
-
-def _local_multiplier(problem: SplitTraining, data: Reduced, clock: FloatArray) -> FloatArray:
+def local_multiplier(problem: SplitTraining, data: Reduced) -> FloatArray:
     """Multiplier (N,) of the deadline of training fully locally: what makes the clock the best one."""
     user = data.user
-    bound = np.isfinite(user["deadline"]) & (_local_work(problem) >= user["deadline"] * clock * (1.0 - 1e-12))
+    clock = user["local_clock"]
+    bound = np.isfinite(user["deadline"]) & (local_cycles(problem) >= user["deadline"] * clock * (1.0 - 1e-12))
     theta = np.clip(2.0 * user["kappa"] * clock**3 - user["device_time"], 0.0, user["penalty"])
     return np.asarray(np.where(bound & (clock > user["clock_low"]), theta, 0.0))
 
@@ -202,14 +196,14 @@ def best_round(problem: SplitTraining, server: IntArray, cut: IntArray) -> tuple
     The least cost within a round of length T is convex in T with slope :math:`w_t - \sum_n \theta_n`: its root by
     bisection on log T with secant steps.
     """
-    weight = (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
+    weight = round_weight(problem)
 
     def slope(y: float) -> tuple[float, Reduced, float]:
         data = reduce(problem, round_s=math.exp(y))
         settled = settle(data, server, cut)
         theta = settled.theta.copy()
         alone = np.asarray(server) < 0
-        theta[alone] = _local_multiplier(problem, data, _local_clock(problem, data))[alone]
+        theta[alone] = local_multiplier(problem, data)[alone]
         binding = np.ones(problem.users, dtype=bool) if problem.deadline_s is None else problem.deadline_s > math.exp(y)
         total = settled.cost + weight * math.exp(y)
         if math.isinf(total):  # somebody who trains alone is too slow

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import Outcome
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.allocation import Allocation
@@ -31,8 +32,8 @@ from edgealloc.formulations.split_training.ascent import Options
 from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import EFFORT, list_all, split_node
-from edgealloc.formulations.split_training.reduced import ROUND_MEAN, Reduced, reduce
-from edgealloc.formulations.split_training.resources import best_round, optimal_allocation
+from edgealloc.formulations.split_training.reduced import Reduced, reduce, round_weight
+from edgealloc.formulations.split_training.resources import best_round, local_multiplier, optimal_allocation
 from edgealloc.formulations.split_training.stages import bound_prices, one_blas_thread, stages, warm_up
 from edgealloc.formulations.split_training.tree import drop_late, work_interval
 from edgealloc.solvers.branching import Tree, Worked
@@ -59,7 +60,7 @@ class _Rounds:
 
     def __init__(self, problem: SplitTraining, run: Run, attempts: list[str]) -> None:
         self.problem, self.run, self.attempts = problem, run, attempts
-        self.weight = (1.0 - ROUND_MEAN) * float(problem.weights.effective("delay", problem.users)[0])
+        self.weight = round_weight(problem)
         self.objective, self.bound = math.inf, -math.inf
         self.best: tuple[IntArray, IntArray] | None = None
         self.allocation: Allocation | None = None
@@ -76,7 +77,7 @@ class _Rounds:
         self._seen.add(key)
         allocation = optimal_allocation(self.problem, server, cut)
         costs = self.problem.evaluate(allocation)
-        if costs.objective < self.objective and self.problem.relative_violation(allocation) <= 1e-9:
+        if costs.objective < self.objective and self.problem.relative_violation(allocation) <= FEASIBILITY_TOLERANCE:
             self.objective, self.best, self.allocation = costs.objective, (server.copy(), cut.copy()), allocation
             self.length = float(costs.delay_s.max())
 
@@ -93,14 +94,6 @@ class _Rounds:
             for found in pricing.best:
                 self.offer(found.server, found.cut)
         return pricing, state
-
-
-def _local_slope(problem: SplitTraining, data: Reduced, length: float) -> FloatArray:
-    """Minus the slope (N,) of the cost of training fully locally in the length of the round."""
-    cycles = (problem.layers * problem.layer_flops + problem.head_flops) / problem.user_flops_per_cycle
-    clock = np.clip(cycles / length, data.user["clock_low"], data.user["clock_high"])
-    bound = (cycles / length > data.user["clock_low"]) & (data.user["deadline"] >= length)
-    return np.asarray(np.where(bound, 2.0 * data.user["kappa"] * clock**3, 0.0), dtype=np.float64)
 
 
 def solve_rounds(problem: SplitTraining, run: Run) -> Outcome:
@@ -219,7 +212,7 @@ class _Prover:
         mask, prices = node.mask.copy(), node.prices.copy()
         drop_late(data, options, mask)
         pick, share = np.zeros(data.user.size, dtype=np.int64), np.zeros(options.server.size)
-        slope = _local_slope(rounds.problem, data, node.end)
+        slope = local_multiplier(rounds.problem, data)
         bound, apart, user, server, cut = work_interval(
             data,
             options,
@@ -279,5 +272,4 @@ def _averaged(problem: SplitTraining) -> Any:
 
 
 def _report(rounds: _Rounds, run: Run) -> None:
-    known = rounds.objective if math.isfinite(rounds.objective) else None
-    run.report("rounds", len(run.history), known, rounds.bound if math.isfinite(rounds.bound) else None)
+    run.report("rounds", len(run.history), rounds.objective, rounds.bound)

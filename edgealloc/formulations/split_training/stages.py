@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import anything_cached
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run
 from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.options import without_option
@@ -80,7 +81,7 @@ def stages(
         state.bound = math.inf
         return
     if run.warm_start is not None:
-        if problem.relative_violation(run.warm_start) <= 1e-9:
+        if problem.relative_violation(run.warm_start) <= FEASIBILITY_TOLERANCE:
             pricing.offer(run.warm_start.server, run.warm_start.local_layers)
         else:
             attempts.append("warm start violates a limit and was not used")
@@ -116,7 +117,7 @@ def _start(pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
         state.take(answer, prices)
         asked.append((prices, answer))
         state.objective = pricing.recover(answer.choices, prices)
-        run.report("start", round_, _known(state.objective), state.bound)
+        run.report("start", round_, state.objective, state.bound)
         if state.gap() <= run.gap:
             break
         target = _supporting(pricing, answer.choices.server, answer.choices.cut, None, prices)
@@ -128,10 +129,6 @@ def _start(pricing: SplitPricing, state: Pricing, run: Run) -> Bundle:
     for point, answer in asked:
         bundle.add(answer.value, answer.use, at=point)
     return bundle
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _supporting(
@@ -167,7 +164,7 @@ def _search(pricing: SplitPricing, state: Pricing, run: Run) -> None:
             # also when Ctrl-C ends the search half-way: between two kernels the state is whole
             pricing.offer(moved.server, moved.cut, moved.price)
         state.objective = pricing.objective
-        run.report("moves", start, _known(state.objective), state.bound)
+        run.report("moves", start, state.objective, state.bound)
         if state.gap() <= run.gap:
             return
         run.check_time()

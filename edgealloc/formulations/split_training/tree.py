@@ -12,18 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
-from edgealloc.formulations.split_training.ascent import GUARD, Options, ascend
+from edgealloc.formulations.split_training.ascent import GUARD, Options, ascend, least
 from edgealloc.formulations.split_training.options import (
     ROUGH,
     cut_range,
     job_bytes,
-    job_cycles,
-    link_delay,
+    job_response,
     link_response,
+    own_cost,
     timed_option,
 )
 from edgealloc.formulations.split_training.reduced import Reduced
-from edgealloc.system.responses import server_response
 
 __all__ = ["drop_late", "list_options", "work_interval", "work_node"]
 
@@ -87,21 +86,13 @@ def work_node(
     bound = ascend(data, options, mask, prices, cutoff, slack, share, value, use, theta, effort)
     if bound >= cutoff:
         return bound, -2, -2, -1
-    users = options.first.size - 1
-    left = 0
-    for n in range(users):
+    for n in range(options.first.size - 1):
         start, stop = options.first[n], options.first[n + 1]
-        best = np.inf
-        for o in range(start, stop):
-            if mask[o] != 0 and value[o] < best:
-                best = value[o]
+        best = least(mask, value, start, stop)
         for o in range(start, stop):
             # what is dropped costs at least bound + (value - best), on the safe side of rounding
-            if mask[o] != 0:
-                if bound + (value[o] - best) * (1.0 - 1e-9) >= cutoff:
-                    mask[o] = 0
-                else:
-                    left += 1
+            if mask[o] != 0 and bound + (value[o] - best) * (1.0 - 1e-9) >= cutoff:
+                mask[o] = 0
     user, server, cut = _branching(data, options, mask, prices, value, use, share, pick)
     return bound, user, server, cut
 
@@ -150,13 +141,13 @@ def work_interval(
     rise, magnitude = 0.0, 0.0
     for n in range(users):
         moves = data.user[n].deadline >= end  # otherwise its own deadline is the shorter one
-        best, best_tilted = np.inf, np.inf
-        for o in range(options.first[n], options.first[n + 1]):
+        first, last = options.first[n], options.first[n + 1]
+        for o in range(first, last):
             if mask[o] != 0:
                 slope = theta[o] if options.server[o] >= 0 else local_slope[n]
                 tilted[o] = value[o] + (back * slope if moves else 0.0)
-                best, best_tilted = min(best, value[o]), min(best_tilted, tilted[o])
-        rise += best_tilted - best
+        best_tilted = least(mask, tilted, first, last)
+        rise += best_tilted - least(mask, value, first, last)
         magnitude += abs(best_tilted)
     at_start = at_end + rise - weight * back - GUARD * (magnitude + weight * end)
     bound = min(at_end, at_start)
@@ -164,10 +155,7 @@ def work_interval(
         return bound, 0.0, -2, -2, -1
     for n in range(users):
         first, last = options.first[n], options.first[n + 1]
-        best, best_tilted = np.inf, np.inf
-        for o in range(first, last):
-            if mask[o] != 0:
-                best, best_tilted = min(best, value[o]), min(best_tilted, tilted[o])
+        best, best_tilted = least(mask, value, first, last), least(mask, tilted, first, last)
         for o in range(first, last):
             if mask[o] != 0:
                 costs = min(
@@ -288,20 +276,13 @@ def list_options(
         theta = 0.0
         radio = 0.0
         if not timed:
-            radio = link_response(data, n, m, price[m, 0], 0.0)[0] + data.user[n].time_weight * link_delay(data, n, m)
+            radio = link_response(data, n, m, price[m, 0], 0.0)[0]
         for alpha in range(low, high + 1):
             if timed:
                 total, _, _, theta = timed_option(data, n, m, alpha, price[m, 0], price[m, 1], theta, ROUGH)
             else:
-                work, _ = server_response(
-                    price[m, 1],
-                    data.server[m].clock,
-                    job_cycles(data, n, m, alpha),
-                    data.user[n].time_weight,
-                    data.server[m].joules * data.user[n].energy_weight,
-                    data.server[m].kappa * data.user[n].energy_weight,
-                )
-                total = radio + work + data.user[n].device * alpha + data.user[n].instability * data.factor[alpha]
+                work, _ = job_response(data, n, m, alpha, price[m, 1], 0.0)
+                total = radio + work + own_cost(data, n, m, alpha)
             value[size] = total + price[m, 2] + price[m, 3] * job_bytes(data, n, alpha)
             server[size], cut[size] = m, alpha
             size += 1
