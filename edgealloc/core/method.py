@@ -68,6 +68,8 @@ class Method:
         Packages that must be importable, beyond the core dependencies.
     reference : str
         Where the method is from.
+    cites : tuple of str
+        Keys into the table of `edgealloc.core.citations`: what ``edgealloc cite METHOD`` prints.
     run : callable or "module:function"
         ``run(problem, run) -> Outcome``; a text is imported when the method is first used.
     """
@@ -78,6 +80,7 @@ class Method:
     slow: bool = False
     needs: tuple[str, ...] = ()
     reference: str = ""
+    cites: tuple[str, ...] = ()
     run: str | Callable[[Any, Run], Outcome] = ""
 
     def __call__(self, problem: Any, run: Run) -> Outcome:
