@@ -207,8 +207,9 @@ def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | No
                         )
                     )
             device = group.get("device", {})
-            for name in [device] if isinstance(device, str) else list(device):
+            for name in [device] if isinstance(device, str) else list(device or ()):
                 _check_device(needed, where, name, group, catalog, faults)
+            _check_own_numbers(needed, where, group, faults)
             if shape is not None and kind == "users":
                 _check_cuts(where, group, shape.layers, faults)
     energies = sorted({group["energy"] for group in sections.servers if "energy" in group})
@@ -230,6 +231,42 @@ def _check_device(
     for key in needed:
         if values[key] is None and group.get(key, "faulty") is None:
             faults.append(Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here"))
+
+
+def _check_own_numbers(needed: tuple[str, ...], where: str, group: Keys, faults: list[Fault]) -> None:
+    """A device is a catalog entry, or clock, FLOP per cycle and kappa; never half of each."""
+    if "device" not in group:
+        return  # at fault already
+    own = [key for key in ("cores", "flops_per_cycle", "kappa") if group.get(key) is not None]
+    if group["device"] is not None:
+        faults += [
+            Fault(
+                f"{where}.{key}",
+                "is given beside device; leave one of the two out (flops, clock and power change a catalog device)",
+            )
+            for key in own
+        ]
+        return
+    changes = [key for key in ("flops", "power") if group.get(key) is not None]
+    if not own:
+        faults.append(
+            Fault(
+                f"{where}.device",
+                "is missing (`edgealloc catalog devices` lists the names; or give clock, cores, flops_per_cycle and "
+                "kappa instead)",
+            )
+        )
+        return
+    wanted = ("clock", "flops_per_cycle", "kappa", *(("memory",) if "memory" in needed else ()))
+    faults += [
+        Fault(f"{where}.{key}", "is missing: a group without a catalog device needs it")
+        for key in wanted
+        if group.get(key, "faulty") is None
+    ]
+    faults += [
+        Fault(f"{where}.{key}", "changes a catalog device, but none is given; give flops_per_cycle and kappa alone")
+        for key in changes
+    ]
 
 
 def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> None:
@@ -340,8 +377,9 @@ def _check_radio(sections: _Sections, faults: list[Fault]) -> None:
         (f"users.{i}.power_max", group.get("power_max")) for i, group in enumerate(sections.users)
     ]
     for where, power in powers:
-        if power is not None and power < low:
-            faults.append(Fault(where, f"is {power:g} W, below radio.power_min = {low:g} W"))
+        least = power[0] if isinstance(power, tuple) else power
+        if least is not None and least < low:
+            faults.append(Fault(where, f"is {least:g} W, below radio.power_min = {low:g} W"))
     if not radio.get("count_upload_delay", True) and low <= 0.0 and radio.get("circuit_power", 0.0) <= 0.0:
         faults.append(
             Fault(

@@ -76,8 +76,8 @@ def _metadata(section: tuple[str, ...], key: str) -> list[Any]:
 
 #: field of the problem -> keys of a file that it comes from, a group's before the general one
 _PROBLEM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "user_flops_per_cycle": ("users.flops",),
-    "user_kappa": ("users.power",),
+    "user_flops_per_cycle": ("users.flops_per_cycle", "users.flops"),
+    "user_kappa": ("users.kappa", "users.power"),
     "user_frequency_min_hz": ("users.clock_min",),
     "user_frequency_max_hz": ("users.clock",),
     "power_min_w": ("radio.power_min",),
@@ -89,9 +89,9 @@ _PROBLEM_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "device_memory_bytes": ("users.memory",),
     "deadline_s": ("users.deadline", "limits.deadline"),
     "deadline_penalty_per_s": ("users.deadline_penalty", "limits.deadline_penalty"),
-    "server_flops_per_cycle": ("servers.flops",),
-    "server_kappa": ("servers.power",),
-    "server_joules_per_flop": ("servers.power",),
+    "server_flops_per_cycle": ("servers.flops_per_cycle", "servers.flops"),
+    "server_kappa": ("servers.kappa", "servers.power"),
+    "server_joules_per_flop": ("servers.kappa", "servers.power"),
     "server_frequency_max_hz": ("servers.clock",),
     "bandwidth_max_hz": ("servers.bandwidth",),
     "users_per_server": ("servers.users_max",),
@@ -124,14 +124,17 @@ def _in_file(document: Document, fault: Fault) -> Fault:
     keys = _PROBLEM_KEYS.get(match[1], ()) if match else ()
     if match is None or not keys:
         return fault
-    path = keys[0]
-    section, _, key = path.partition(".")
-    if section in _LISTS:
+    path = ""
+    for one in keys:
+        path = one
+        section, _, key = one.partition(".")
+        if section not in _LISTS:
+            break
         groups = getattr(document, section)
         i = _group_of(groups, int(match[2] or 0))
         path = f"{section}.{i}.{key}"
-        if len(keys) > 1 and getattr(groups[i], key) is None:
-            path = keys[1]
+        if getattr(groups[i], key) is not None:
+            break
     return Fault(path, f"{fault.message} ({fault.field} of the problem)")
 
 

@@ -1,4 +1,4 @@
-"""Random scenarios: the default physical setting, seeded, declared in the same words as a file.
+"""Random scenarios: the default physical setting and the paper's, seeded, declared in the same words as a file.
 
 Numbers that no catalog knows are listed in `ASSUMPTIONS` with the reason, and travel with the scenario.
 """
@@ -9,16 +9,19 @@ import math
 from typing import Any, Final
 
 from edgealloc.errors import DataError, Fault, nearest
+from edgealloc.scenarios.paper import paper_scenario
 from edgealloc.units import dbm_to_watt
 
-__all__ = ["LOADS", "NOMINAL_USERS_PER_SERVER", "PRESETS", "random_scenario"]
+__all__ = ["DEFAULT_MODEL", "LOADS", "NOMINAL_USERS_PER_SERVER", "PRESETS", "random_scenario"]
 
 #: With this many users on average, a server has the capacity below; "proportional" capacity follows their
 #: number.
 NOMINAL_USERS_PER_SERVER: Final = 50
 #: Share of the proportional capacity (bandwidth and accelerators) that each load family leaves.
 LOADS: Final = {"proportional": 1.0, "congested": 0.25}
-PRESETS: Final = ("physical",)
+PRESETS: Final = ("physical", "paper")
+#: The model of the physical setting.
+DEFAULT_MODEL: Final = "llama3.2-1b"
 
 #: catalog device -> accelerators of a nominal server (13 to 36 TFLOP/s effective in all), W at the wall for
 #: each:
@@ -67,8 +70,8 @@ ASSUMPTIONS: Final = {
 def random_scenario(
     users: int,
     servers: int,
-    model: str,
-    load: str,
+    model: str | None,
+    load: str | None,
     seed: int,
     preset: str,
     *,
@@ -90,17 +93,29 @@ def random_scenario(
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             faults.append(Fault(name, f"is {value!r}; give a whole number >= {low}"))
     for name, text, known in (("load", load, tuple(LOADS)), ("preset", preset, PRESETS)):
-        if text not in known:
+        if text not in known and (name, text) != ("load", None):
             faults.append(Fault(name, f"is {text!r}; {nearest(str(text), known)}"))
+    if preset == "paper" and load is not None:
+        faults.append(Fault("load", f"is {load!r}, but preset 'paper' has the paper's servers; leave it out"))
     if faults:
         raise DataError(faults, "Scenario.random")
+    server: dict[str, Any] = {} if users_per_server is None else {"users_max": users_per_server}
+    if preset == "paper":
+        raw = paper_scenario(users, servers, model, seed, **model_options)
+        if deadline is not None:
+            raw["limits"]["deadline"] = deadline
+        if server_memory is not False:
+            raw["limits"]["server_memory"] = server_memory
+        raw["servers"][0] |= server
+        return raw
+    model = DEFAULT_MODEL if model is None else model
+    load = "proportional" if load is None else load
     scale = LOADS[load] * users / (servers * NOMINAL_USERS_PER_SERVER)
     kinds = list(_SERVERS)
     counts = [len(range(k, servers, len(kinds))) for k in range(len(kinds))]
     limits: dict[str, Any] = {"device_memory": True}
     if deadline is not None:
         limits["deadline"] = deadline
-    server: dict[str, Any] = {} if users_per_server is None else {"users_max": users_per_server}
     assumptions = dict(ASSUMPTIONS)
     if server_memory is not False:
         limits["server_memory"] = server_memory

@@ -23,12 +23,15 @@ __all__ = [
     "BitRate",
     "Bytes",
     "Count",
+    "CycleSpread",
     "Deadline",
     "Decibel",
     "Flag",
     "FlopRate",
     "Fraction",
     "Hertz",
+    "HertzSpread",
+    "KappaSpread",
     "Layers",
     "Metres",
     "Mixture",
@@ -43,7 +46,9 @@ __all__ = [
     "Text",
     "Watts",
     "WattsPerHertz",
+    "WattsSpread",
     "Whole",
+    "WholeSpread",
     "short",
     "unit_of",
     "word_of",
@@ -215,17 +220,28 @@ class TextValue(_Plain):
 
 @dataclass(frozen=True)
 class SpreadValue(_Plain):
-    """One number for everybody, or ``[low, high]`` from which each user's is drawn."""
+    """One number for everybody, or ``[low, high]`` from which everyone's own is drawn, both ends included.
 
-    item: Quantity
+    Attributes
+    ----------
+    item : Quantity or WholeNumber
+        What each end must be; between whole numbers a whole number is drawn.
+    """
 
-    def parse(self, value: Any) -> tuple[float, float]:
+    item: Quantity | WholeNumber
+
+    def parse(self, value: Any) -> float | tuple[float, float]:
         if not isinstance(value, (list, tuple)):
-            number = self.item.parse(value)
-            return number, number
+            return self.item.parse(value)
         if len(value) != 2:
             raise ValueError(f"is {short(value)}; give one number or a pair [low, high]")
-        low, high = (self.item.parse(one) for one in value)
+        ends = []
+        for name, one in zip(("low", "high"), value, strict=True):
+            try:
+                ends.append(self.item.parse(one))
+            except ValueError as error:
+                raise ValueError(f"{name} end of {short(value)}: {error}") from None
+        low, high = ends
         if low > high:
             raise ValueError(f"is {short(value)}; the first of the pair must not be above the second")
         return low, high
@@ -295,7 +311,12 @@ Layers = Annotated[int, WholeNumber(low=0)]
 Seed = Annotated[int, WholeNumber(low=0)]
 Flag = Annotated[bool, FlagValue()]
 Text = Annotated[str, TextValue()]
-Spread = Annotated[tuple[float, float], SpreadValue(Quantity(open_low=True))]
+Spread = Annotated[float | tuple[float, float], SpreadValue(Quantity(open_low=True))]
+WholeSpread = Annotated[int | tuple[int, int], SpreadValue(WholeNumber(low=1))]
+HertzSpread = Annotated[float | tuple[float, float], SpreadValue(Quantity("Hz", open_low=True))]
+WattsSpread = Annotated[float | tuple[float, float], SpreadValue(Quantity("W", open_low=True))]
+CycleSpread = Annotated[float | tuple[float, float], SpreadValue(Quantity("FLOP/cycle", open_low=True))]
+KappaSpread = Annotated[float | tuple[float, float], SpreadValue(Quantity("W*s^3"))]
 Mixture = Annotated[dict[str, float], MixtureValue()]
 Points = Annotated[tuple[tuple[float, float], ...], PointsValue()]
 
@@ -303,6 +324,8 @@ Points = Annotated[tuple[tuple[float, float], ...], PointsValue()]
 def unit_of(metadata: Sequence[Any]) -> str | None:
     """SI unit of a field by its pydantic metadata; None if it is no quantity."""
     for one in metadata:
+        if isinstance(one, SpreadValue):
+            return one.item.unit if isinstance(one.item, Quantity) else None
         if isinstance(one, Quantity):
             return one.unit
         if isinstance(one, DecibelValue):

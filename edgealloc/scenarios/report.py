@@ -19,6 +19,7 @@ from edgealloc.units import format_si
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.scenarios.scenario import Scenario
+    from edgealloc.scenarios.schema import Document
 
 __all__ = ["MARKS", "Number", "headline", "limit_lines", "marks_line", "numbers", "sources"]
 
@@ -28,6 +29,7 @@ MARKS: Final = {
     "recall": "in the catalog from memory",
     "derived": "computed from other numbers",
     "user": "the file's own catalog entry",
+    "cited": "read in the source beside it, as the file says",
     "file": "given in the file",
     "choice": "what you decide",
     "assumption": "assumption, see the list",
@@ -49,7 +51,7 @@ class Number:
     shown : str
         For people.
     source : str
-        "file", "default" or the catalog entry.
+        "file", "default", the catalog entry, or what the file says under [sources].
     mark : str
         A key of `MARKS`.
     """
@@ -80,6 +82,7 @@ _CHOICES: Final = frozenset(
         "shadowing",
         "fading",
         "count_upload_delay",
+        "count_head",
         "count",
         "min_local_layers",
         "max_local_layers",
@@ -100,19 +103,25 @@ _CHOICES: Final = frozenset(
         "carrier",
     }
 )
-#: keys that carry no number: names, places, switches with a catalog number behind them
 #: keys that nothing reads unless limits.server_memory is on
 _OF_SERVER_MEMORY: Final = frozenset({"servers.memory", "servers.memory_share", "limits.shared_base"})
+#: keys that nothing reads where the memory of devices has no limit, and where nobody's memory has
+_OF_DEVICE_MEMORY: Final = frozenset({"users.memory", "users.memory_share", "model.memory_overhead"})
+_OF_MEMORY: Final = frozenset({"model.optimizer_states", "model.fused_attention"})
+#: keys that nothing reads where every parameter is trained
+_OF_ADAPTERS: Final = frozenset({"model.lora_rank", "model.lora_targets"})
+#: units that no SI prefix makes more readable
+_UNPREFIXED: Final = frozenset({"W*s^3", "FLOP/cycle", "W/Hz"})
+#: keys that carry no number: names, places, switches with a catalog number behind them
 _NO_NUMBERS: Final = frozenset({"name", "positions", "gain_file", "gain_unit", "lora_targets", "reference"})
 
 
 def numbers(scenario: Scenario) -> list[Number]:
     """The table behind `Scenario.table`."""
     document = scenario.document
-    assumed = set(document.assumptions)
     rows: list[Number] = []
     for name in ("model", "area", "radio"):
-        rows += _section(getattr(document, name), (name,), name, assumed)
+        rows += _section(document, getattr(document, name), (name,), name)
         if name == "model":
             entry = scenario.catalog.model(document.model.name)
             rows += [
@@ -126,14 +135,14 @@ def numbers(scenario: Scenario) -> list[Number]:
                 )
                 for field in ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab")
             ]
-    rows += _groups(scenario, "users", assumed)
-    rows += _groups(scenario, "servers", assumed)
+    rows += _groups(scenario, "users")
+    rows += _groups(scenario, "servers")
     for name in ("weights", "stability", "limits"):
-        rows += _section(getattr(document, name), (name,), name, assumed)
+        rows += _section(document, getattr(document, name), (name,), name)
     if document.limits.server_memory:
         rows += _server_memory(scenario)
-    else:
-        rows = [row for row in rows if re.sub(r"\.\d+\.", ".", row.path) not in _OF_SERVER_MEMORY]
+    unread = _unread(document)
+    rows = [row for row in rows if re.sub(r"\.\d+\.", ".", row.path) not in unread]
     given = document.weights.reference.model_dump(exclude_none=True) if document.weights.reference else {}
     reference = scenario.problem().weights.reference or {}
     for term, amount in reference.items():
@@ -155,6 +164,17 @@ def numbers(scenario: Scenario) -> list[Number]:
     return rows
 
 
+def _unread(document: Document) -> set[str]:
+    """Keys that have a value which nothing depends on."""
+    limits = document.limits
+    return {
+        *(() if limits.server_memory else _OF_SERVER_MEMORY),
+        *(() if limits.device_memory else _OF_DEVICE_MEMORY),
+        *(() if limits.device_memory or limits.server_memory else _OF_MEMORY),
+        *(() if document.model.training == "frozen" else _OF_ADAPTERS),
+    }
+
+
 def _server_memory(scenario: Scenario) -> list[Number]:
     """What one user takes on a server, by the memory model."""
     need = server_need(scenario.document, scenario.catalog)
@@ -166,7 +186,7 @@ def _server_memory(scenario: Scenario) -> list[Number]:
     ]
 
 
-def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number]:
+def _groups(scenario: Scenario, kind: str) -> Iterator[Number]:
     told: set[tuple[str, str]] = set()
     fields = {
         "flops": ("flops_per_s", "FLOP/s"),
@@ -180,8 +200,8 @@ def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number
     groups = getattr(scenario.document, kind)
     for i, group in enumerate(groups):
         where = kind if len(groups) == 1 else f"{kind}.{i}"
-        yield from _section(group, (kind,), where, assumed)
-        for name in [group.device] if isinstance(group.device, str) else group.device:
+        yield from _section(scenario.document, group, (kind,), where)
+        for name in [group.device] if isinstance(group.device, str) else group.device or ():
             entry: DeviceEntry = scenario.catalog.device(name)
             for key, (field, unit) in fields.items():
                 if getattr(group, key) is None and (name, field) not in told:
@@ -197,21 +217,25 @@ def _groups(scenario: Scenario, kind: str, assumed: set[str]) -> Iterator[Number
                     )
 
 
-def _section(section: BaseModel, names: tuple[str, ...], where: str, assumed: set[str]) -> Iterator[Number]:
+def _section(document: Document, section: BaseModel, names: tuple[str, ...], where: str) -> Iterator[Number]:
     for key in type(section).model_fields:
         value = getattr(section, key)
-        one_device = key == "device" and (isinstance(value, str) or len(value) < 2)
-        if key in _NO_NUMBERS or value is None or one_device:
+        if key in _NO_NUMBERS or value is None:
+            continue
+        if key == "device" and (isinstance(value, str) or len(value) < 2):
             continue
         unit = field_unit(names, key) or ""
-        general = f"{names[0]}.{key}"
-        if {f"{where}.{key}", general} & assumed:
+        paths = (f"{where}.{key}", f"{names[0]}.{key}")
+        source = "file" if key in section.model_fields_set else "default"
+        cited = next((document.sources[path] for path in paths if path in document.sources), None)
+        if cited is not None:
+            mark, source = "cited", cited
+        elif any(path in document.assumptions for path in paths):
             mark = "assumption"
         elif key in _CHOICES:
             mark = "choice"
         else:
-            mark = "file" if key in section.model_fields_set else "default"
-        source = "file" if key in section.model_fields_set else "default"
+            mark = source
         yield Number(
             f"{where}.{key}",
             list(value) if isinstance(value, tuple) else value,
@@ -229,8 +253,8 @@ def _shown(value: Any, unit: str, endless: str | None = None) -> str:
         total = sum(value.values())
         return ", ".join(f"{100.0 * share / total:.3g} % {name}" for name, share in value.items())
     if isinstance(value, tuple):
-        low, high = value
-        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        low, high = (_shown(one, unit) for one in value)
+        return low if low == high else f"{low} to {high}"
     if isinstance(value, float):
         if endless is not None and math.isinf(value):
             return endless
@@ -238,6 +262,8 @@ def _shown(value: Any, unit: str, endless: str | None = None) -> str:
             return f"{value:g} dB"
         if not unit:
             return f"{value:.4g}"
+        if unit in _UNPREFIXED:
+            return f"{value:.4g} {unit}"
         return format_si(value, unit, 4) if math.isfinite(value) else str(value)
     return str(value)
 
@@ -278,7 +304,7 @@ def limit_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
 def _servers_named(scenario: Scenario, i: int) -> str:
     group = scenario.document.servers[i]
     size = group_size(group)
-    return f"{group.name or group.device}{f' (each of {size})' if size > 1 else ''}"
+    return f"{group.name or group.device or 'server'}{f' (each of {size})' if size > 1 else ''}"
 
 
 def _deadline_lines(scenario: Scenario, problem: SplitTraining) -> list[str]:
@@ -312,9 +338,10 @@ def sources(scenario: Scenario) -> list[tuple[str, str]]:
     document, catalog = scenario.document, scenario.catalog
     found = {document.model.name: catalog.model(document.model.name).source}
     for user_group in document.users:
-        found |= {name: catalog.device(name).source for name in user_group.device}
+        found |= {name: catalog.device(name).source for name in user_group.device or ()}
     for server_group in document.servers:
-        found[server_group.device] = catalog.device(server_group.device).source
+        if server_group.device is not None:
+            found[server_group.device] = catalog.device(server_group.device).source
     return list(found.items())
 
 
@@ -326,6 +353,7 @@ def marks_line(rows: list[Number]) -> str:
         "recall": "from memory",
         "derived": "computed",
         "user": "your entries",
+        "cited": "from sources that the file names",
         "file": "from the file",
         "choice": "choices",
         "assumption": "assumptions",

@@ -88,8 +88,8 @@ class Scenario:
         cls,
         users: int = 50,
         servers: int = 5,
-        model: str = "llama3.2-1b",
-        load: str = "proportional",
+        model: str | None = None,
+        load: str | None = None,
         seed: int = 0,
         preset: str = "physical",
         *,
@@ -98,26 +98,27 @@ class Scenario:
         server_memory: bool = False,
         **model_options: Any,
     ) -> Scenario:
-        """Draw a scenario: phones and edge servers of the catalog in an urban micro cell.
+        """Draw a scenario: phones and edge servers of the catalog in an urban micro cell, or the paper's setting.
 
-        Users are uniform in a square with one server per 200 m x 200 m cell, on a jittered grid; channels are
-        TR 38.901 UMi at 3.5 GHz with shadowing; servers are T4, L4 and Jetson AGX Orin class.
+        Preset "physical": users are uniform in a square with one server per 200 m x 200 m cell, on a jittered grid;
+        channels are TR 38.901 UMi at 3.5 GHz with shadowing; servers are T4, L4 and Jetson AGX Orin class.
+
+        Preset "paper": section 6 of Liu & Zhao, literally, as `docs/liu_zhao_2024.md` explains; the paper has 50 users
+        and 10 servers. `assumptions` says what the paper leaves open and what was chosen.
 
         Parameters
         ----------
         users, servers : int
-        model : str
-            Catalog name.
-        load : {"proportional", "congested"}
-            Proportional: a server has 100 MHz and its nominal accelerators (13 to 36 TFLOP/s effective) per
-            50 users
-            that it would serve on average, so that (100000, 50) is as loaded per user as (50, 5). With fewer
-            users
-            the share is what the site sets aside for this service; with more, the site has several boards.
-            Congested: a quarter of that.
+        model : str, optional
+            Catalog name; "llama3.2-1b", or the paper's model, by default.
+        load : {"proportional", "congested"}, optional
+            Of the physical setting only. Proportional, the default: a server has 100 MHz and its nominal accelerators
+            (13 to 36 TFLOP/s effective) per 50 users that it would serve on average, so that (100000, 50) is as loaded
+            per user as (50, 5). With fewer users the share is what the site sets aside for this service; with more, the
+            site has several boards. Congested: a quarter of that.
         seed : int
             The same seed gives the same problem, bit for bit.
-        preset : {"physical"}
+        preset : {"physical", "paper"}
         deadline : float or str, optional
             Longest time of a user's step, in seconds or with a unit ("2 s"): ``limits.deadline``.
         users_per_server : int, optional

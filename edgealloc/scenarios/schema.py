@@ -14,12 +14,15 @@ from edgealloc.scenarios.quantities import (
     BitRate,
     Bytes,
     Count,
+    CycleSpread,
     Deadline,
     Decibel,
     Flag,
     FlopRate,
     Fraction,
     Hertz,
+    HertzSpread,
+    KappaSpread,
     Layers,
     Metres,
     Mixture,
@@ -34,7 +37,9 @@ from edgealloc.scenarios.quantities import (
     Text,
     Watts,
     WattsPerHertz,
+    WattsSpread,
     Whole,
+    WholeSpread,
 )
 
 __all__ = [
@@ -70,7 +75,9 @@ class ModelSection(Section):
         default=("q", "v"), description="matrices with adapters, of q k v o gate up down"
     )
     batch: Count = Field(default=2, description="sequences per training step and user")
-    tokens: Count = Field(default=512, description="tokens per sequence")
+    tokens: WholeSpread = Field(
+        default=512, description="tokens per sequence, one number or [low, high] to draw each user's from"
+    )
     activation_bytes: Positive = Field(default=2.0, description="bytes per element of the uploaded activations")
     optimizer_states: Text = Field(
         default="mixed-adam",
@@ -80,6 +87,9 @@ class ModelSection(Section):
     recompute: Flag = Field(
         default=False,
         description="layers are recomputed in the backward pass: less memory, a third more work",
+    )
+    count_head: Flag = Field(
+        default=True, description="false: output head and loss cost nothing, as printed in the paper"
     )
     memory_overhead: Bytes = Field(default=0.0, description="device memory for framework and buffers, whatever the cut")
 
@@ -134,7 +144,9 @@ class RadioSection(Section):
     )
     noise_density: WattsPerHertz | None = Field(default=None, description="noise density, instead of noise_figure_db")
     power_min: Watts = Field(default=0.0, description="lowest transmit power")
-    power_max: PositiveWatts = Field(description="highest transmit power (23 dBm = power class 3)")
+    power_max: WattsSpread = Field(
+        description="highest transmit power (23 dBm = power class 3); one number or [low, high] to draw from"
+    )
     amplifier_efficiency: Fraction = Field(default=1.0, description="radiated over consumed power of the amplifier")
     circuit_power: Watts = Field(default=0.0, description="power of the radio circuits while uploading")
     downlink_rate: BitRate | None = Field(
@@ -154,11 +166,24 @@ class UserGroup(Section):
     positions: Points | None = Field(
         default=None, description="positions [x, y] in metres; random in the area by default"
     )
-    device: Mixture = Field(description="catalog device, or a table of devices and shares to draw from")
+    device: Mixture | None = Field(
+        default=None,
+        description="catalog device, or a table of devices and shares to draw from; without one give clock, "
+        "flops_per_cycle, kappa (and cores), each a number or [low, high] to draw from",
+    )
     utilisation: Fraction = Field(default=0.35, description="share of the device's peak rate that training reaches")
     flops: FlopRate | None = Field(default=None, description="measured peak rate, instead of the catalog's")
-    clock: Hertz | None = Field(default=None, description="highest clock, instead of the catalog's")
+    clock: HertzSpread | None = Field(
+        default=None, description="highest clock, instead of the catalog's; one number or [low, high] to draw from"
+    )
     clock_min: Annotated[float, Quantity("Hz")] = Field(default=0.0, description="lowest clock")
+    cores: WholeSpread | None = Field(default=None, description="cores of a device that is in no catalog; 1 by default")
+    flops_per_cycle: CycleSpread | None = Field(
+        default=None, description="FLOP per cycle and core of a device that is in no catalog"
+    )
+    kappa: KappaSpread | None = Field(
+        default=None, description="power kappa f^3 of a whole device that is in no catalog, W s^3"
+    )
     power: PositiveWatts | None = Field(
         default=None, description="device power at the highest clock, instead of the catalog's"
     )
@@ -170,7 +195,7 @@ class UserGroup(Section):
     max_local_layers: Layers | None = Field(
         default=None, description="most layers on the device; all that are allowed by default"
     )
-    power_max: PositiveWatts | None = Field(
+    power_max: WattsSpread | None = Field(
         default=None, description="highest transmit power of this group, instead of the radio's"
     )
     deadline: Deadline | None = Field(
@@ -189,13 +214,28 @@ class ServerGroup(Section):
     positions: Points | None = Field(
         default=None, description="positions [x, y] in metres; on a jittered grid by default"
     )
-    device: Text = Field(description="catalog device of its accelerators")
+    device: Text | None = Field(
+        default=None,
+        description="catalog device of its accelerators; without one give clock, flops_per_cycle, kappa (and cores), "
+        "each a number or [low, high] to draw from",
+    )
     accelerators: Positive = Field(default=1.0, description="accelerators per server")
     utilisation: Fraction = Field(default=0.35, description="share of the peak rate that training reaches")
     flops: FlopRate | None = Field(
         default=None, description="measured peak rate of one accelerator, instead of the catalog's"
     )
-    clock: Hertz | None = Field(default=None, description="clock, instead of the catalog's")
+    clock: HertzSpread | None = Field(
+        default=None, description="clock, instead of the catalog's; one number or [low, high] to draw from"
+    )
+    cores: WholeSpread | None = Field(
+        default=None, description="cores of an accelerator that is in no catalog; 1 by default"
+    )
+    flops_per_cycle: CycleSpread | None = Field(
+        default=None, description="FLOP per cycle and core of an accelerator that is in no catalog"
+    )
+    kappa: KappaSpread | None = Field(
+        default=None, description="power kappa F^3 of an accelerator that is in no catalog, W s^3"
+    )
     power: PositiveWatts | None = Field(default=None, description="power of one accelerator, instead of the catalog's")
     bandwidth: Hertz = Field(description="uplink bandwidth shared by the users of one server")
     energy: Literal["time-shared", "clock-scaled"] = Field(
@@ -300,6 +340,9 @@ class Document(Section):
     stability: StabilitySection = Field(default_factory=StabilitySection)
     limits: LimitsSection = Field(default_factory=LimitsSection)
     catalog: CatalogSection = Field(default_factory=CatalogSection)
+    sources: dict[Text, Text] = Field(
+        default_factory=dict, description="where numbers of this file were read: path = text"
+    )
     assumptions: dict[Text, Text] = Field(
         default_factory=dict, description="which numbers are assumptions, and why: path = text"
     )

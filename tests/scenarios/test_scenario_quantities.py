@@ -63,12 +63,14 @@ def test_decibel_spread_mixture_points() -> None:
     assert DecibelValue().parse("5 dB") == 5.0
     assert DecibelValue().parse("-5") == -5.0
     assert SpreadValue(Quantity()).parse([1, "2e1"]) == (1.0, 20.0)
-    assert SpreadValue(Quantity()).parse(3) == (3.0, 3.0)
+    assert SpreadValue(Quantity()).parse(3) == 3.0
+    assert SpreadValue(WholeNumber(low=1)).parse(["4", 6.0]) == (4, 6)
     assert MixtureValue().parse({"a": "1e-1"}) == {"a": 0.1}
     assert PointsValue().parse([[1, "2 km"]]) == ((1.0, 2000.0),)
     for type_, bad in (
         (SpreadValue(Quantity()), [3, 1]),
         (SpreadValue(Quantity()), [1]),
+        (SpreadValue(WholeNumber(low=1)), [1, 2.5]),
         (MixtureValue(), {}),
         (MixtureValue(), {"a": 0}),
         (MixtureValue(), {True: 1}),

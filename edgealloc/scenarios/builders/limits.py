@@ -106,8 +106,12 @@ class ServerNeed:
 
 
 def server_need(document: Document, catalog: Catalog) -> ServerNeed:
-    """The memory that one user takes on a server, by the same model as on its device."""
+    """The memory that one user takes on a server, by the same model as on its device.
+
+    Where lengths of sequences are drawn, everybody counts with the longest possible: the safe side.
+    """
     model = document.model
+    tokens = model.tokens[1] if isinstance(model.tokens, tuple) else model.tokens
     # Devices hold the embedding, so a head that is tied to it needs a table of its own on the server.
     shape = dataclasses.replace(catalog.model(model.name).transformer(), tied_embeddings=False)
     frozen = model.training == "frozen"
@@ -121,7 +125,7 @@ def server_need(document: Document, catalog: Catalog) -> ServerNeed:
     memory = device_memory(
         shape,
         model.batch,
-        model.tokens,
+        tokens,
         states=model.optimizer_states,
         adapter_params_per_layer=adapters,
         recompute=model.recompute,
@@ -129,7 +133,7 @@ def server_need(document: Document, catalog: Catalog) -> ServerNeed:
     )
     fixed, per_layer, base = float(memory.head_bytes), float(memory.per_layer_bytes), 0.0
     if model.recompute:
-        fixed += float(activation_bytes_per_layer(shape, model.batch, model.tokens, **kept))
+        fixed += float(activation_bytes_per_layer(shape, model.batch, tokens, **kept))
     if frozen and document.limits.shared_base:
         head, layer = (
             float(state_bytes(count, training="frozen")) for count in (head_params(shape), layer_params(shape))
@@ -141,8 +145,8 @@ def server_need(document: Document, catalog: Catalog) -> ServerNeed:
 
 def server_bytes(group: ServerGroup, catalog: Catalog) -> float:
     """Memory of one server of a group, in all."""
-    if group.memory is not None:
-        return group.memory
+    if group.memory is not None or group.device is None:
+        return group.memory or 0.0
     return group.accelerators * float(catalog.device(group.device).require("memory_bytes"))
 
 

@@ -1,9 +1,4 @@
-"""From a checked scenario to the arrays of a SplitTraining problem.
-
-Everything that is drawn has its own stream of random numbers (seed, purpose, group), so that a change of one
-part of
-a scenario leaves the draws of the others alone.
-"""
+"""From a checked scenario to the arrays of a SplitTraining problem."""
 
 from __future__ import annotations
 
@@ -13,11 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.catalog import Catalog, DeviceEntry
+from edgealloc.catalog import Catalog
 from edgealloc.core.weights import TERMS, Weights
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.problem import SplitTraining
 from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
+from edgealloc.scenarios.builders.draws import stream
+from edgealloc.scenarios.builders.groups import server_columns, user_columns
 from edgealloc.scenarios.builders.limits import deadlines, group_size, optional_limits
 from edgealloc.scenarios.schema import Document, RadioSection, ServerGroup, UserGroup
 from edgealloc.system.memory import device_memory
@@ -33,11 +30,6 @@ FloatArray = npt.NDArray[np.float64]
 PATH_LOSS_NAMES: Final = {"umi": "3gpp-umi", "uma": "3gpp-uma", "inh": "3gpp-inh", "legacy-macro": "legacy-macro"}
 #: users whose channels are drawn at once: fixed, because it decides which random numbers a user gets
 _CHUNK: Final = 8192
-_USER_POSITIONS, _SERVER_POSITIONS, _DEVICES, _SAMPLES, _CHANNELS = range(1, 6)
-
-
-def _stream(seed: int, purpose: int, index: int = 0) -> np.random.Generator:
-    return np.random.default_rng([seed, purpose, index])
 
 
 def build(
@@ -58,11 +50,12 @@ def build(
     shape = catalog.model(model.name).transformer()
     targets = model.lora_targets
     adapters = lora_params_per_layer(shape, model.lora_rank, targets) if model.training == "frozen" else 0
-    users, user_names = _users(document, catalog)
-    servers, server_names = _servers(document, catalog)
+    users, user_names = user_columns(document, catalog)
+    servers, server_names = server_columns(document, catalog)
+    tokens: int | FloatArray = users["tokens"] if isinstance(model.tokens, tuple) else model.tokens
     user_xy, server_xy = _positions(document)
     gain = gains if gains is not None else _draw_gains(document.seed, radio, user_xy, server_xy)
-    upload_bits = float(activation_bits(model.batch, model.tokens, shape.hidden, model.activation_bytes))
+    upload_bits = activation_bits(model.batch, tokens, shape.hidden, model.activation_bytes)
     limits: dict[str, Any] = {
         "stability_limit": document.limits.stability_limit,
         "delay": document.weights.delay_over_users,
@@ -72,7 +65,7 @@ def build(
         memory = device_memory(
             shape,
             model.batch,
-            model.tokens,
+            tokens,
             training=model.training,
             states=model.optimizer_states,
             adapter_params_per_layer=adapters,
@@ -84,15 +77,15 @@ def build(
         )
         limits |= {
             "device_memory_bytes": users["memory"],
-            "memory_bytes_fixed": float(memory.fixed_bytes),
-            "memory_bytes_per_layer": float(memory.per_layer_bytes),
-            "memory_bytes_head": float(memory.head_bytes),
+            "memory_bytes_fixed": memory.fixed_bytes,
+            "memory_bytes_per_layer": memory.per_layer_bytes,
+            "memory_bytes_head": memory.head_bytes,
         }
     noise = radio.noise_density
     problem = SplitTraining(
         layers=shape.layers,
-        layer_flops=float(layer_flops(shape, model.batch, model.tokens, model.training, adapters, model.recompute)),
-        head_flops=float(head_flops(shape, model.batch, model.tokens, model.training)),
+        layer_flops=layer_flops(shape, model.batch, tokens, model.training, adapters, model.recompute),
+        head_flops=head_flops(shape, model.batch, tokens, model.training) if model.count_head else 0.0,
         upload_bits=upload_bits,
         user_flops_per_cycle=users["flops_per_cycle"],
         user_kappa=users["kappa"],
@@ -106,7 +99,7 @@ def build(
         **servers,
         gain=gain,
         noise_psd_w_per_hz=noise_psd_w_per_hz(radio.noise_figure_db or 0.0) if noise is None else noise,
-        fixed_delay_s=0.0 if radio.downlink_rate is None else upload_bits / radio.downlink_rate,
+        fixed_delay_s=0.0 if radio.downlink_rate is None else np.reshape(upload_bits, (-1, 1)) / radio.downlink_rate,
         amplifier_efficiency=radio.amplifier_efficiency,
         circuit_power_w=radio.circuit_power,
         idle_power_w=users["idle_power"],
@@ -157,90 +150,6 @@ def _max_local_layers(document: Document, given: FloatArray, layers: int) -> Flo
     return np.where(np.isnan(given), np.maximum(top, low), given)
 
 
-# ---- users and servers
-# ----------------------------------------------------------------------------------------------
-
-
-def _users(document: Document, catalog: Catalog) -> tuple[dict[str, FloatArray], tuple[str, ...]]:
-    columns: dict[str, list[FloatArray]] = {}
-    names: list[str] = []
-    for i, group in enumerate(document.users):
-        size = group_size(group)
-        devices, drawn = _draw_devices(group, size, _stream(document.seed, _DEVICES, i))
-        entries = [catalog.device(name) for name in devices]
-
-        clock = _of_devices(entries, drawn, "clock_hz", group.clock)
-        rate = _of_devices(entries, drawn, "flops_per_s", group.flops)
-        power = _of_devices(entries, drawn, "power_w", group.power)
-        memory = np.zeros(size)
-        if document.limits.device_memory:
-            memory = group.memory_share * _of_devices(entries, drawn, "memory_bytes", group.memory)
-        low, high = group.samples
-        samples = _stream(document.seed, _SAMPLES, i).uniform(low, high, size)
-        values = {
-            "flops_per_cycle": group.utilisation * rate / clock,
-            "kappa": power / clock**3,
-            "clock": clock,
-            "clock_min": np.full(size, group.clock_min),
-            "memory": memory,
-            "idle_power": np.full(size, group.idle_power),
-            "power_max": np.full(size, document.radio.power_max if group.power_max is None else group.power_max),
-            "samples": np.full(size, low) if low == high else np.maximum(np.round(samples), 1.0),
-            "min_local_layers": np.full(size, group.min_local_layers),
-            "max_local_layers": np.full(size, np.nan if group.max_local_layers is None else group.max_local_layers),
-        }
-        for key, value in values.items():
-            columns.setdefault(key, []).append(value)
-        first = len(names)
-        names += [f"{group.name or devices[kind]}-{first + k}" for k, kind in enumerate(drawn.tolist())]
-    return {key: np.concatenate(parts) for key, parts in columns.items()}, tuple(names)
-
-
-def _of_devices(
-    entries: list[DeviceEntry], drawn: npt.NDArray[np.int64], field: str, given: float | None
-) -> FloatArray:
-    """Per user: the number of the user's device, or the group's own where it gives one."""
-    values = [float(entry.require(field)) if given is None else given for entry in entries]
-    return np.array(values, dtype=np.float64)[drawn]
-
-
-def _draw_devices(group: UserGroup, size: int, stream: np.random.Generator) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Names of a group's devices, and which one each user has."""
-    devices = list(group.device)
-    shares = np.array([group.device[name] for name in devices])
-    if len(devices) == 1:
-        return devices, np.zeros(size, dtype=np.int64)
-    steps = np.cumsum(shares) / shares.sum()
-    return devices, np.minimum(np.searchsorted(steps, stream.random(size), side="right"), len(devices) - 1)
-
-
-def _servers(document: Document, catalog: Catalog) -> tuple[dict[str, Any], tuple[str, ...]]:
-    columns: dict[str, list[FloatArray]] = {}
-    names: list[str] = []
-    for group in document.servers:
-        entry, size = catalog.device(group.device), group_size(group)
-        clock = entry.clock_hz if group.clock is None else group.clock
-        rate = entry.flops_per_s if group.flops is None else group.flops
-        power = float(entry.require("power_w")) if group.power is None else group.power
-        values = {
-            "server_flops_per_cycle": group.accelerators * group.utilisation * rate / clock,
-            "server_frequency_max_hz": clock,
-            "bandwidth_max_hz": group.bandwidth,
-        }
-        if group.energy == "time-shared":
-            values["server_joules_per_flop"] = power / (group.utilisation * rate)
-        else:
-            values["server_kappa"] = group.accelerators * power / clock**3
-        for key, value in values.items():
-            columns.setdefault(key, []).append(np.full(size, value))
-        first = len(names)
-        if group.name and size == 1:
-            names.append(group.name)
-        else:
-            names += [f"{group.name or group.device}-{first + k}" for k in range(size)]
-    return {key: np.concatenate(parts) for key, parts in columns.items()}, tuple(names)
-
-
 # ---- geometry and channels
 # --------------------------------------------------------------------------------------------
 
@@ -259,8 +168,7 @@ def _positions(document: Document) -> tuple[FloatArray, FloatArray]:
         if group.positions is not None:
             users.append(np.array(group.positions, dtype=np.float64).reshape(-1, 2))
             continue
-        stream = _stream(document.seed, _USER_POSITIONS, i)
-        points = stream.random((group_size(group), 2))
+        points = stream(document.seed, "users.positions", i).random((group_size(group), 2))
         if area.radius is not None:
             distance, angle = area.radius * np.sqrt(points[:, 0]), 2.0 * math.pi * points[:, 1]
             points = area.radius + np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
@@ -268,7 +176,7 @@ def _positions(document: Document) -> tuple[FloatArray, FloatArray]:
             points = side * points
         users.append(points)
     wanted = sum(group_size(group) for group in document.servers if group.positions is None)
-    free = _grid(wanted, side, _stream(document.seed, _SERVER_POSITIONS))
+    free = _grid(wanted, side, stream(document.seed, "servers.positions"))
     servers, taken = [], 0
     for server_group in document.servers:
         if server_group.positions is not None:
@@ -279,7 +187,7 @@ def _positions(document: Document) -> tuple[FloatArray, FloatArray]:
     return np.concatenate(users), np.concatenate(servers)
 
 
-def _grid(count: int, side: float, stream: np.random.Generator) -> FloatArray:
+def _grid(count: int, side: float, numbers: np.random.Generator) -> FloatArray:
     """One point per cell of a grid with rows of nearly equal length, jittered by a quarter cell, cells
     shuffled."""
     if count == 0:
@@ -290,16 +198,16 @@ def _grid(count: int, side: float, stream: np.random.Generator) -> FloatArray:
     for row in range(rows):
         last = (row + 1) * count // rows
         length = last - first
-        jitter = stream.uniform(-0.25, 0.25, (length, 2))
+        jitter = numbers.uniform(-0.25, 0.25, (length, 2))
         points[first:last, 0] = (np.arange(length) + 0.5 + jitter[:, 0]) * side / length
         points[first:last, 1] = (row + 0.5 + jitter[:, 1]) * side / rows
         first = last
-    return points[stream.permutation(count)]
+    return points[numbers.permutation(count)]
 
 
 def _draw_gains(seed: int, radio: RadioSection, user_xy: FloatArray, server_xy: FloatArray) -> FloatArray:
     """Channel gains (N, M); what is weaker than any receiver could hear is no link."""
-    stream = _stream(seed, _CHANNELS)
+    numbers = stream(seed, "channels")
     gain = np.empty((len(user_xy), len(server_xy)))
     for first in range(0, len(user_xy), _CHUNK):
         part = user_xy[first : first + _CHUNK]
@@ -308,7 +216,7 @@ def _draw_gains(seed: int, radio: RadioSection, user_xy: FloatArray, server_xy: 
             PATH_LOSS_NAMES[radio.path_loss or "umi"],
             distance,
             radio.carrier,
-            stream,
+            numbers,
             shadowing=radio.shadowing,
             fading=radio.fading,
             antenna_gain_db=radio.antenna_gain_db,
