@@ -30,16 +30,20 @@ _PUBLIC = {
     "Progress": "edgealloc.core.run",
     "Run": "edgealloc.core.run",
     "Scenario": "edgealloc.scenarios.scenario",
+    "ServiceCostRatio": "edgealloc.formulations.split_training.service_ratio",
     "Solution": "edgealloc.core.solution",
     "SolverError": "edgealloc.errors",
     "SplitTraining": "edgealloc.formulations.split_training.problem",
     "Stability": "edgealloc.system.stability",
     "Status": "edgealloc.core.status",
+    "Sweep": "edgealloc.sweeps.result",
     "Termination": "edgealloc.core.status",
     "Weights": "edgealloc.core.weights",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
     "register_method": "edgealloc.core.method",
+    "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
+    "sweep": "edgealloc.sweeps.engine",
 }
 
 if TYPE_CHECKING:
@@ -54,14 +58,18 @@ if TYPE_CHECKING:
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
+    from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio
     from edgealloc.scenarios.scenario import Scenario
+    from edgealloc.sweeps.engine import sweep
+    from edgealloc.sweeps.result import Sweep
     from edgealloc.system.stability import Stability
 
 __all__ = [
-    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError", "InfeasibleError",
-    "Method", "MissingDependencyError", "Outcome", "Progress", "Run", "Scenario", "Solution", "SolverError",
-    "SplitTraining", "Stability", "Status", "Termination", "Weights", "__version__", "compare", "default_catalog",
-    "register_method",
+    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
+    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "Progress", "Run", "Scenario",
+    "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep",
+    "Termination", "Weights", "__version__", "compare", "default_catalog", "register_method",
+    "service_cost_ratio", "sweep",
 ]
 
 

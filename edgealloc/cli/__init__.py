@@ -1,4 +1,4 @@
-"""The command line: ``edgealloc new | check | solve | compare | methods | catalog``.
+"""The command line: ``edgealloc new | check | solve | compare | sweep | methods | catalog``.
 
 Tables on stdout, progress and messages on stderr. Exit codes: 0 done, 1 no allocation found, 2 bad input,
 3 infeasible, 130 interrupted (what was found so far is printed).
@@ -19,6 +19,7 @@ from edgealloc.cli.compare import compare
 from edgealloc.cli.methods import methods
 from edgealloc.cli.new import new
 from edgealloc.cli.solve import solve
+from edgealloc.cli.sweep import sweep
 
 __all__ = ["app", "main"]
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (new, check, solve, compare, methods, catalog):
+for command in (new, check, solve, compare, sweep, methods, catalog):
     app.command(command.__name__)(guarded(command))
 
 
