@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.formulations.split_training.allocation import Allocation
-from edgealloc.formulations.split_training.baselines import _solve_q
 from edgealloc.formulations.split_training.convex_cones import (
     FailedError,
     Log,
@@ -32,6 +31,7 @@ from edgealloc.formulations.split_training.convex_cones import (
     cone_solve,
     upload_cones,
 )
+from edgealloc.formulations.split_training.shares import solve_q
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
@@ -100,7 +100,7 @@ class Group:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_noise = np.log(b) - np.log(self.over_noise)
             log_t = np.log(self.per_second + theta) - np.log(self.per_joule) - log_noise
-            x = _solve_q(np.clip(np.where(np.isfinite(log_t), log_t, 0.0), -600.0, 1e6))
+            x = solve_q(np.clip(np.where(np.isfinite(log_t), log_t, 0.0), -600.0, 1e6))
             free = np.exp(np.clip(log_noise + x + np.log(-np.expm1(-x)), -745.0, 700.0))
         power = np.where(self.per_second + theta <= 0.0, low, np.clip(free, low, high))
         return np.asarray(np.where(self.remote, np.where(self.per_joule <= 0.0, high, power), 0.0), dtype=np.float64)
