@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -292,3 +295,23 @@ def test_faulty_input(options: dict[str, Any], message: str) -> None:
 def test_not_a_problem() -> None:
     with pytest.raises(ea.DataError, match="SplitTraining"):
         ea.service_cost_ratio("problem")  # type: ignore[arg-type]
+
+
+def test_example_and_page(tmp_path: Path) -> None:
+    """The example runs and prints the table that the documentation shows, to the gap."""
+    folder = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(folder / "examples" / "service_cost_ratio.py")],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    shown = (folder / "docs" / "service_cost_ratio.md").read_text(encoding="utf-8")
+    assert "reconstructed" in done.stdout
+
+    def rows(text: str) -> FloatArray:
+        table = text.partition("local layers\n")[2].split("```")[0]
+        return np.array([line.split() for line in table.splitlines() if line], dtype=float)
+
+    printed, written = rows(done.stdout), rows(shown)
+    assert printed.shape == (4, 6)
+    assert printed[:, :5] == pytest.approx(written[:, :5], rel=2e-3)
+    assert (printed[:, 3:5] <= printed[:, 2:3]).all()
