@@ -207,12 +207,16 @@ class AssociationModel:
             else:
                 terms[share] = slope
                 self._steepest += abs(slope)
-        level = np.where(level > _TINY, np.minimum(level, self.ceiling), 0.0)
-        if not level.any() and all(slope >= 0.0 for _, slope in shares):
+        # no better solution costs more than the ceiling, and at most its whole share is bought
+        most = self.ceiling + sum(max(slope, 0.0) for _, slope in shares)
+        level = np.minimum(level, most)
+        # rounded down: what a share at a negative price brings in can be more than the option costs
+        level = np.where(np.abs(level) > _TINY, level, np.where(level < 0.0, -_TINY, 0.0))
+        if level.max() <= 0.0 and all(slope >= 0.0 for _, slope in shares):
             return False
         columns = [self.x[o] for o in group] if together is None else [together]
-        terms.update({column: -float(v) for column, v in zip(columns, level, strict=True) if v > 0.0})
-        self._largest[group] = np.maximum(self._largest[group], level)
+        terms.update({column: -float(v) for column, v in zip(columns, level, strict=True) if v != 0.0})
+        self._largest[group] = np.maximum(self._largest[group], np.abs(level))
         self._row(terms, self._pulp.LpConstraintGE, 0.0)
         return True
 
