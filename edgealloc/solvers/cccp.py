@@ -233,8 +233,9 @@ def _binary(program: BinaryProgram, x: FloatArray) -> FloatArray | None:
 def _dive(
     program: BinaryProgram, relaxation: _Relaxation, x: FloatArray, check: Callable[[], None] | None
 ) -> FloatArray | None:
-    """Fix the largest fractional entry at 1, or at 0 if that leaves nothing, until none is left."""
-    low, high = np.zeros(x.size), program.top.copy()
+    """Keep the entries that are 1; fix the largest fractional one at 1, or at 0 if that leaves nothing, until none is
+    left."""
+    low, high = np.where(x >= 1.0 - INTEGRALITY, program.top, 0.0), program.top.copy()
     try:
         for _ in range(x.size):
             fractional = np.flatnonzero(np.abs(x - np.round(x)) > INTEGRALITY)

@@ -1,0 +1,198 @@
+r"""Cuts, power, bandwidth and clocks at a fixed association, by fractional programming: step 1 of Liu & Zhao.
+
+With the cut relaxed to a real number the cost of users n on their servers is
+
+.. math::
+
+    \sum_n \alpha_n A_n(f_n) + (Y - \alpha_n + h_n) B_n(F_n) + \frac{(k_t + k_e p_n)}{r_n(b_n, p_n)} + w_s AS_n,
+
+where :math:`A_n, B_n` are the costs of one layer on device and server and h the head in layers: two products and a
+ratio, which `solvers.fractional` majorises (arXiv 2409.20247, section 5: z, q and v), and convex terms: 1/r with the
+upload delay counted, and the stability bound. The rate is concave, :math:`r = b \log(1 + g p/(N_0 b))`, a relative
+entropy. All variables are relative to a reference allocation (equal shares), all terms to its cost, because cone
+solvers want numbers near 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.formulations.split_training.baselines import equal_allocation
+from edgealloc.formulations.split_training.reduced import radio_weights
+from edgealloc.solvers.fractional import FractionalProgram, FractionalResult, Product, Ratio
+
+if TYPE_CHECKING:
+    from edgealloc.formulations.split_training.problem import SplitTraining
+
+__all__ = ["RelaxedModel"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class RelaxedModel:
+    """Step 1 for any association of a problem: compiled once, association and scales are parameters.
+
+    Parameters
+    ----------
+    problem : SplitTraining
+        Deadlines, caps and server memory are not modelled here.
+
+    Attributes
+    ----------
+    program : FractionalProgram
+    reference_cost : float
+        What the program's objective is relative to, set by `minimise`; fixed delays and fully local users come on top.
+    """
+
+    def __init__(self, problem: SplitTraining) -> None:
+        import cvxpy as cp
+
+        self.problem, self.reference_cost = problem, 1.0
+        n, m = problem.users, problem.servers
+        cuts, layers = problem.cuts, problem.layers
+        self.low = np.minimum(cuts.low, np.maximum(cuts.high, 0)) / layers
+        self.high = np.maximum(cuts.high, 0) / layers
+        self.cut, self.device, self.power, self.band, self.clock, self.rate = (
+            cp.Variable(n, nonneg=True, name=name) for name in ("cut", "device", "power", "band", "clock", "rate")
+        )
+        self.idle = cp.Variable(m, nonneg=True)
+        vector = {
+            name: cp.Parameter(n, nonneg=True, name=name)
+            for name in (
+                "device_time", "device_energy", "device_low", "device_high", "on_device", "work_time", "work_energy",
+                "work_constant", "on_server", "power_low", "power_high", "band_high", "clock_high", "inverse_rate",
+                "snr", "per_joule", "per_second", "unstable",
+            )
+        }
+        self.parameter: dict[str, Any] = vector
+        self.parameter["band_share"] = cp.Parameter((m, n), nonneg=True)
+        self.parameter["clock_share"] = cp.Parameter((m, n), nonneg=True)
+        self.parameter["unused"] = cp.Parameter(m, nonneg=True)
+        p = self.parameter
+        per_layer = cp.multiply(p["device_time"], cp.inv_pos(self.device)) + cp.multiply(
+            p["device_energy"], cp.square(self.device))
+        work = cp.multiply(p["work_time"], cp.inv_pos(self.clock)) + cp.multiply(
+            p["work_energy"], cp.square(self.clock)) + p["work_constant"]
+        head = problem.head_flops / problem.layer_flops / layers
+        handed_out = p["clock_share"] @ self.clock + cp.multiply(p["unused"], self.idle)
+        inverse = p["inverse_rate"]
+        band, power = cp.multiply(inverse, self.band), cp.multiply(p["snr"], self.power)  # snr holds 1/R0, too
+        fu = problem.stability.lambda_min
+        curvature = 1.0 - self.cut if fu is None else fu + 2.0 * (1.0 - self.cut)
+        convex = cp.sum(cp.multiply(p["per_second"], cp.inv_pos(self.rate)))
+        convex += cp.sum(cp.multiply(p["unstable"], cp.inv_pos(curvature)))
+        self.program = FractionalProgram(
+            convex,
+            products=[
+                Product(self.cut, per_layer, p["on_device"]),
+                Product(cp.pos(1.0 + head - self.cut), work, p["on_server"]),
+            ],
+            ratios=[Ratio(self.power, self.rate, p["per_joule"])],
+            constraints=[
+                self.cut >= self.low, self.cut <= self.high,
+                self.device >= p["device_low"], self.device <= p["device_high"],
+                self.power >= p["power_low"], self.power <= p["power_high"],
+                self.band <= p["band_high"], self.clock <= p["clock_high"], self.idle <= 1.0,
+                p["band_share"] @ self.band <= 1.0,
+                handed_out == 1.0 if problem.resource_sense == "exactly" else handed_out <= 1.0,
+                self.rate <= -cp.rel_entr(band, band + power),
+                self.rate <= power,  # log(1 + x) <= x: at signals far below the noise the cone alone is too coarse
+            ],
+        )
+
+    def minimise(
+        self, server: IntArray, cut: FloatArray, *, tolerance: float, on_iteration: Callable[[int, float], None]
+    ) -> tuple[FloatArray, FractionalResult]:
+        """Relaxed cuts (N,) of a stationary point at an association; what fully local users get means nothing.
+
+        Parameters
+        ----------
+        server : (N,) int
+            -1 where fully local.
+        cut : (N,)
+            Relaxed cuts to start from; resources start from equal shares.
+        tolerance, on_iteration
+            See `FractionalProgram.minimise`.
+        """
+        layers = self.problem.layers
+        self._set_association(server, cut)
+        start = np.clip(cut / layers, self.low, self.high)
+        ones = np.ones(self.problem.users)
+        values = dict.fromkeys((self.device, self.power, self.band, self.clock, self.rate), ones)
+        values |= {self.cut: start, self.idle: np.ones(self.problem.servers)}
+        found = self.program.minimise(values, tolerance=tolerance, on_iteration=on_iteration)
+        return np.asarray(found.values[self.cut]) * layers, found
+
+    def _set_association(self, server: IntArray, cut: FloatArray) -> None:
+        """Set every parameter for an association, relative to equal shares and their cost."""
+        problem = self.problem
+        remote = server >= 0
+        m = np.where(remote, server, 0)
+        n = np.arange(problem.users)
+        whole = np.clip(np.round(cut), self.low * problem.layers, self.high * problem.layers).astype(np.int64)
+        middle = np.where(remote, np.minimum(whole, problem.layers - 1), problem.layers)
+        at = equal_allocation(problem, m, middle)
+        band, clock, power, device = (
+            np.where(remote, value, 1.0)
+            for value in (at.bandwidth_hz, at.server_frequency_hz, np.maximum(at.power_w, 1e-9 * problem.power_max_w),
+                          at.user_frequency_hz)
+        )
+        time, energy = (problem.weights.effective(term, problem.users) for term in ("delay", "energy"))
+        stability = problem.weights.effective("stability", problem.users)
+        waiting = time + energy * problem.idle_power_w
+        counted, per_joule = radio_weights(problem)
+
+        device_time = problem.layer_flops * time / (problem.user_flops_per_cycle * device)
+        device_energy = problem.layer_flops * energy * problem.user_kappa * device**2 / problem.user_flops_per_cycle
+        cycles = problem.layer_flops / problem.server_flops_per_cycle[m]
+        work_time, work_energy, work_constant = cycles * waiting / clock, np.zeros(n.size), np.zeros(n.size)
+        if problem.server_joules_per_flop is not None:
+            work_constant = problem.layer_flops * energy * problem.server_joules_per_flop[m]
+        else:
+            work_energy = cycles * energy * problem.server_kappa[m] * clock**2
+        on_device, on_server = device_time + device_energy, work_time + work_energy + work_constant
+        snr = power * problem.gain[n, m] / (problem.noise_psd_w_per_hz * band)
+        rate = np.log1p(np.where(remote, snr, 1.0))
+        second = problem.upload_bits * np.log(2.0) / (band * rate)  # upload time at the reference
+        unstable = stability * 2.0 * problem.stability.lipschitz**2 / problem.samples
+        start = np.clip(cut / problem.layers, self.low, self.high)
+        rest = 1.0 + problem.head_flops / problem.layer_flops / problem.layers - start
+        total = problem.layers * (on_device * start + on_server * rest) + second * (counted + per_joule * power)
+        self.reference_cost = max(float(total[remote].sum()), 1e-300)
+        scale = remote / self.reference_cost
+
+        values = {
+            "device_time": _share(device_time, on_device), "device_energy": _share(device_energy, on_device),
+            "device_low": problem.user_frequency_min_hz / device, "device_high": problem.user_frequency_max_hz / device,
+            "on_device": scale * problem.layers * on_device,
+            "work_time": _share(work_time, on_server), "work_energy": _share(work_energy, on_server),
+            "work_constant": _share(work_constant, on_server), "on_server": scale * problem.layers * on_server,
+            "power_low": problem.power_min_w / power, "power_high": problem.power_max_w / power,
+            "band_high": problem.bandwidth_max_hz[m] / band, "clock_high": problem.server_frequency_max_hz[m] / clock,
+            "inverse_rate": 1.0 / rate, "snr": snr / rate,
+            "per_joule": scale * per_joule * power * second, "per_second": scale * counted * second,
+            "unstable": scale * unstable,
+        }  # fmt: skip
+        for name, value in values.items():
+            # whoever is fully local takes no part: any box around 1 will do
+            self.parameter[name].value = np.where(remote, value, _IDLE.get(name, 1.0))
+        used = np.bincount(server[remote], minlength=problem.servers) > 0
+        member = (np.arange(problem.servers)[:, None] == m) & remote
+        self.parameter["band_share"].value = member * (band / problem.bandwidth_max_hz[m])
+        self.parameter["clock_share"].value = member * (clock / problem.server_frequency_max_hz[m])
+        self.parameter["unused"].value = np.where(used, 0.0, 1.0)
+
+
+#: What the parameters of users that train fully locally are; 1 where not named.
+_IDLE = dict.fromkeys(("on_device", "on_server", "per_joule", "per_second", "unstable"), 0.0) | {
+    "device_low": 0.5, "device_high": 2.0, "power_low": 0.5, "power_high": 2.0, "band_high": 2.0, "clock_high": 2.0,
+}
+
+
+def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
+    return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), 1.0)
