@@ -70,6 +70,8 @@ def draw_curves(
         Options of `Axes.errorbar` by method, over the usual ones.
     """
     place = positions(ax, values)
+    # a little beside each other, so that error bars of equal means can be told apart
+    step = 0.008 * (max(place.values()) - min(place.values()))
     for i, method in enumerate(methods):
         lines = summary[summary["method"] == method]
         known = [
@@ -81,6 +83,7 @@ def draw_curves(
         if not known:
             continue
         x, mean, half = (list(column) for column in zip(*sorted(known), strict=True))
+        x = [one + step * (i - 0.5 * (len(methods) - 1)) for one in x]
         bars = [0.0 if math.isnan(one) else one for one in half]
         style: dict[str, Any] = {
             **method_style(i), "label": method, "markersize": 5.0, "capsize": 2.5, "linewidth": 1.6, "elinewidth": 1.0,

@@ -129,7 +129,8 @@ def _row(
     row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
     row |= _head(job, point, line["method"])
     row |= {name: line[name] for name in _FROM_COMPARISON}
-    row["iterations"] = max((report.iteration for report in solution.history), default=0) if solution else 0
+    counts = [report.iteration for report in solution.history if report.iteration] if solution else []
+    row["iterations"] = counts[-1] if counts else 0
     bound = table.bound
     if bound is not None:
         row["best_bound"] = bound

@@ -48,8 +48,8 @@ class Sweep:
     rows : tuple of mapping
         Columns: parameter, value, seed, method, objective, bound (the method's own), gap (to the best bound at that
         value and seed), best_bound, over_bound (objective / best_bound), mean_delay_s, total_energy_j,
-        mean_instability, users_offloaded, seconds, status, iterations, message, and those of `measure`. Numbers that
-        do not exist are nan.
+        mean_instability, users_offloaded, seconds, status, iterations (the count in the method's last report that has
+        one), message, and those of `measure`. Numbers that do not exist are nan.
     history : tuple of mapping
         What the methods reported, if it was kept.
     interrupted : bool

@@ -1,0 +1,8 @@
+"""Figure 3a of Liu & Zhao (MobiHoc 2024), both editions: pictures and tables into the folder that is named, or here."""
+
+import sys
+
+from edgealloc.cli import app
+
+if __name__ == "__main__":
+    app(["figure", "3a", "--out", *(sys.argv[1:] or ["."])])
