@@ -1,17 +1,22 @@
-"""Write the numbers of the README anew: every block between `<!-- numbers:NAME -->` and `<!-- end -->`.
+"""Write the numbers of the README and docs/*.md anew: every block between `<!-- numbers:NAME -->` and `<!-- end -->`.
 
     python benchmarks/certificate.py --markdown docs/benchmarks/certificate.md
     python benchmarks/proof.py --markdown docs/benchmarks/proof.md
     python benchmarks/resources.py --markdown docs/benchmarks/resources.md
-    python docs/update_numbers.py
+    python docs/update_numbers.py               all blocks
+    python docs/update_numbers.py defects       only those named
 """
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import edgealloc as ea
+from edgealloc.reproduce.liu_zhao_2024.defects import defects, markdown
 
 DOCS = Path(__file__).resolve().parent
 
@@ -24,18 +29,55 @@ def quickstart() -> str:
     return f"```text\n{ea.compare(problem)}\n```"
 
 
-def main() -> None:
-    """Replace the blocks."""
-    readme = DOCS.parent / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    blocks = {"quickstart": quickstart()}
+def paper_defects() -> str:
+    """What is wrong with the literal problem of Liu & Zhao."""
+    return markdown(defects())
+
+
+def paper_setting() -> str:
+    """Every number of the preset "paper": the paper's, and ours with the reason."""
+    scenario = ea.Scenario.random(50, 10, preset="paper")
+    reasons, lines = scenario.assumptions(), ["| number | value | from |", "|---|---|---|"]
+    for row in scenario.table():
+        source = f"ours: {reasons[row.path]}" if row.mark == "assumption" else row.source
+        if row.mark in ("assumption", "cited"):
+            lines.append(f"| `{row.path}` | {row.shown} | {source} |")
+    reference = scenario.split_training().weights.reference or {}
+    amounts = f"{reference['delay']:.4g} s, {reference['energy']:.4g} J, {reference['stability']:.4g}"
+    lines.append(f"| `weights.reference` | {amounts} | ours: {reasons['weights.reference']} |")
+    return "\n".join(lines)
+
+
+#: Blocks that are computed here; those of benchmarks are read from their tables.
+BLOCKS: dict[str, Callable[[], str]] = {
+    "quickstart": quickstart,
+    "defects": paper_defects,
+    "paper-setting": paper_setting,
+}
+
+
+def _table(file: Path) -> str:
+    """What a benchmark wrote."""
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _written(page: Path, name: str, block: Callable[[], str]) -> None:
+    """Replace one block of a page, if the page has it."""
+    text = page.read_text(encoding="utf-8")
+    parts = re.split(rf"(<!-- numbers:{name} -->\n).*?(<!-- end -->)", text, flags=re.DOTALL)
+    if len(parts) > 1:
+        page.write_text(f"{parts[0]}{parts[1]}{block()}\n{''.join(parts[2:])}", encoding="utf-8")
+
+
+def main(wanted: list[str]) -> None:
+    """Replace the blocks, all of them by default."""
+    blocks = dict(BLOCKS)
     for table in (DOCS / "benchmarks").glob("*.md"):
-        blocks[table.stem] = table.read_text(encoding="utf-8").strip()
-    for name, block in blocks.items():
-        pattern = re.compile(rf"(<!-- numbers:{name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)  # type: ignore[misc]
-    readme.write_text(text, encoding="utf-8")
+        blocks[table.stem] = functools.partial(_table, table)
+    for name in wanted or list(blocks):
+        for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))):
+            _written(page, name, blocks[name])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

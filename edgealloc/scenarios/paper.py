@@ -95,6 +95,8 @@ def paper_scenario(users: int, servers: int, model: str | None, seed: int, **mod
         sources["users.count"] = _PAPER
     if servers == 10:
         sources["servers.count"] = _PAPER
+    if model is not None:
+        del sources["model.training"]  # about the paper's formula, which is that of its model
     for key in model_options:
         sources.pop(f"model.{key}", None)
     return {

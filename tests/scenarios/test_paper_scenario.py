@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import edgealloc as ea
+from edgealloc.cli import app
 from edgealloc.scenarios.builders.draws import drawn
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
@@ -258,3 +260,16 @@ def test_arguments_of_the_preset() -> None:
     assert problem.layers == 12
     assert (problem.deadline_s == 3600.0).all()
     assert (problem.users_per_server == 2).all()
+
+
+def test_new_and_check(tmp_path: Path) -> None:
+    """The preset from the command line, and its page of numbers with ranges and sources."""
+    file = str(tmp_path / "paper.toml")
+    done = CliRunner().invoke(app, ["new", file, "--preset", "paper", "--users", "6", "--servers", "2", "--seed", "3"])
+    assert done.exit_code == 0, done.stderr
+    assert same(ea.Scenario.load(file).problem(), problem_of(users=6, servers=2, seed=3))
+    page = CliRunner().invoke(app, ["check", file]).stdout
+    assert re.search(r"users.clock +500 MHz to 1 GHz +cited +Liu & Zhao, section 6", page)
+    assert re.search(r"servers.kappa +1e-26 W\*s\^3 +assumption", page)
+    assert "read in the source beside it" in page
+    assert "feasible" in page
