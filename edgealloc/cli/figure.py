@@ -28,7 +28,7 @@ def figure(
     servers: Annotated[int, typer.Option(help="Usual number of servers.")] = 10,
     values: Annotated[str | None, typer.Option(help="Other x values, with commas between.")] = None,
     gap: Annotated[float, typer.Option(help="Relative gap at which certified stops.")] = 2e-3,
-    time_limit: Annotated[float, typer.Option(help="Seconds for each method at each point.")] = 60.0,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each method at each point.")] = 300.0,
     out: Annotated[Path, typer.Option(help="Folder for pictures and tables; made if it is not there.")] = Path(),
     picture: Annotated[str, typer.Option("--format", help="png, pdf or svg.")] = "png",
     workers: Annotated[int, typer.Option(help="Processes, each with one thread.")] = 1,

@@ -16,7 +16,7 @@ def run(*args: object) -> Result:
     return CliRunner().invoke(app, ["figure", *(str(arg) for arg in args)])
 
 
-SMALL = ("--samples", 1, "--users", 6, "--servers", 2)
+SMALL = ("--samples", 1, "--users", 4, "--servers", 2)
 
 
 def test_one_figure(tmp_path: Path) -> None:

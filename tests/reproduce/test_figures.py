@@ -18,19 +18,19 @@ from edgealloc.reproduce.liu_zhao_2024.settings import EDITIONS, Setting
 from edgealloc.reproduce.liu_zhao_2024.trends import Trend, evaluate, few_iterations, least, monotone, never_rises
 
 GOLDEN = Path(__file__).with_name("figures_golden.json")
-VALUES: dict[str, list[float]] = {"3a": [1.0, 10.0], "3b": [1.0, 10.0], "3c": [1.0, 10.0], "4": [1, 2], "5a": [3, 6]}
+VALUES: dict[str, list[float]] = {"3a": [1.0, 10.0], "3c": [1.0, 10.0], "4": [1, 2], "5a": [2, 5]}
 
 
 @cache
 def result(name: str, edition: str) -> FigureResult:
     """A figure at reduced size; tight gaps, so that another machine ends at the same allocation."""
-    return run_figure(name, edition, 2, users=6, servers=2, values=VALUES.get(name), gap=1e-4)
+    return run_figure(name, edition, 2, users=5, servers=2, values=VALUES.get(name), gap=1e-4)
 
 
 def numbers() -> dict[str, dict[str, float]]:
     """What the golden file holds: means by figure, edition, method and value."""
     found: dict[str, dict[str, float]] = {}
-    for name in ("2a", "3a", "3b", "3c", "4", "5a"):
+    for name in ("2a", "3a", "3c", "4", "5a"):
         for edition in EDITIONS:
             for line in result(name, edition).summary.to_dict("records"):
                 key = f"{name} {edition} {line['method']} {line['value']:g}"
@@ -117,7 +117,7 @@ def test_the_bound_is_in_the_pictures() -> None:
 
 
 @pytest.mark.parametrize("edition", list(EDITIONS))
-@pytest.mark.parametrize("name", ["2a", "3a", "3b", "3c", "4", "5a"])
+@pytest.mark.parametrize("name", ["2a", "3a", "3c", "4", "5a"])
 def test_trends_are_judged(name: str, edition: str) -> None:
     """Every statement gets a verdict; those that are theorems hold."""
     found = result(name, edition)
@@ -137,8 +137,9 @@ def test_exact_minimisers_follow_their_weight() -> None:
     """More weight on a term never makes it larger at the optimum (within the gap)."""
     for name, quantity in (("3a", "total_energy_j"), ("3b", "mean_delay_s"), ("3c", "mean_instability")):
         for edition in EDITIONS:
-            frame = result(name, edition).sweep.to_frame()
-            mine = frame[frame["method"] == "certified"].pivot_table(index="seed", columns="value", values=quantity)
+            found = run_figure(
+                name, edition, 4, users=5, servers=2, values=[1.0, 10.0], methods=["certified"], gap=1e-4)
+            mine = found.sweep.to_frame().pivot_table(index="seed", columns="value", values=quantity)
             assert (mine[10.0] <= mine[1.0] * (1.0 + 5e-3)).all(), (name, edition)
 
 

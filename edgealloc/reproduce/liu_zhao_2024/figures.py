@@ -336,7 +336,7 @@ def run_figure(
     values: Sequence[float] | None = None,
     methods: Sequence[str] | None = None,
     gap: float = 2e-3,
-    time_limit_s: float | None = 60.0,
+    time_limit_s: float | None = 300.0,
     workers: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> FigureResult:
@@ -394,7 +394,7 @@ def run_figures(
     values: Sequence[float] | None = None,
     methods: Sequence[str] | None = None,
     gap: float = 2e-3,
-    time_limit_s: float | None = 60.0,
+    time_limit_s: float | None = 300.0,
     workers: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[FigureResult]:
