@@ -11,7 +11,8 @@ solving the majorised problem and setting z and v anew at its solution never rai
 stationary point of the original one, not necessarily at its minimum. This is the transform that Liu & Zhao (arXiv
 2409.20247, section 5) use, in the line of Shen & Yu's fractional programming (IEEE Trans. Signal Process. 66, 2018).
 
-The majoriser is compiled by CVXPY once; z and v, and whatever parameters the caller uses, are parameters of it.
+The majoriser is compiled by CVXPY once (if small); z and v, and whatever parameters the caller uses, are parameters of
+it.
 
 Examples
 --------
@@ -113,6 +114,9 @@ class FractionalProgram:
     constraints : sequence of cvxpy constraints
         They may hold the caller's `cvxpy.Parameter` objects, in forms that follow CVXPY's rules for disciplined
         parametrised programming: change their values between calls of `minimise`, and nothing is compiled anew.
+    compile_once : bool
+        False compiles at every iteration: that takes time in proportion to the size, while the form with parameters,
+        compiled once, grows with its square. From a few hundred entries on False is faster.
 
     Raises
     ------
@@ -130,11 +134,14 @@ class FractionalProgram:
         products: Sequence[Product] = (),
         ratios: Sequence[Ratio] = (),
         constraints: Sequence[Any] = (),
+        *,
+        compile_once: bool = True,
     ) -> None:
         import cvxpy as cp
 
         self._convex = cp.sum(cp.vec(cp.Expression.cast_to_const(convex), order="F"))
         self._terms: list[_Term] = []
+        self._compile_once = compile_once
         whole = list(constraints)
         for i, product in enumerate(products):
             first = _checked(product.first, f"products[{i}].first", "convex", whole)
@@ -197,7 +204,7 @@ class FractionalProgram:
         for k in range(1, iterations + 1):
             for term in self._terms:
                 term.touch()
-            if not _solve(self._problem, attempts):
+            if not _solve(self._problem, self._compile_once, attempts):
                 status = "numerical"
                 break
             surrogate.append(float(self._problem.value))
@@ -284,7 +291,7 @@ def _checked(expression: Any, name: str, shape: str, constraints: list[Any]) -> 
     return bound
 
 
-def _solve(problem: cp.Problem, attempts: list[str]) -> bool:
+def _solve(problem: cp.Problem, compile_once: bool, attempts: list[str]) -> bool:
     import cvxpy as cp
 
     for solver, options in _SOLVERS:
@@ -292,7 +299,7 @@ def _solve(problem: cp.Problem, attempts: list[str]) -> bool:
             with warnings.catch_warnings():
                 # an inaccurate majoriser still majorises: what counts is the original objective of its solution
                 warnings.simplefilter("ignore", UserWarning)
-                problem.solve(solver=solver, **options)
+                problem.solve(solver=solver, ignore_dpp=not compile_once, **options)
         except cp.SolverError as error:
             attempts.append(f"{solver}: {error}".splitlines()[0])
             continue

@@ -11,12 +11,16 @@ ratio, which `solvers.fractional` majorises (arXiv 2409.20247, section 5: z, q a
 upload delay counted, and the stability bound. The rate is concave, :math:`r = b \log(1 + g p/(N_0 b))`, a relative
 entropy. All variables are relative to a reference allocation (equal shares), all terms to its cost, because cone
 solvers want numbers near 1.
+
+The program is compiled once for every association: users stand in it sorted by server, and the sums of shares run along
+that order as :math:`S_k = \chi_k S_{k-1} + \beta_k` with chi = 0 at the first user of a server. So an association is
+a few vectors of parameters: as a matrix of them, compiling takes longer than solving from 100 users on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -53,33 +57,17 @@ class RelaxedModel:
         import cvxpy as cp
 
         self.problem, self.reference_cost = problem, 1.0
-        n, m = problem.users, problem.servers
-        cuts, layers = problem.cuts, problem.layers
+        n, layers, cuts = problem.users, problem.layers, problem.cuts
         self.low = np.minimum(cuts.low, np.maximum(cuts.high, 0)) / layers
         self.high = np.maximum(cuts.high, 0) / layers
         self.cut, self.device, self.power, self.band, self.clock, self.rate = (
             cp.Variable(n, nonneg=True, name=name) for name in ("cut", "device", "power", "band", "clock", "rate")
         )
-        self.idle = cp.Variable(m, nonneg=True)
-        vector = {
-            name: cp.Parameter(n, nonneg=True, name=name)
-            for name in (
-                "device_time", "device_energy", "device_low", "device_high", "on_device", "work_time", "work_energy",
-                "work_constant", "on_server", "power_low", "power_high", "band_high", "clock_high", "inverse_rate",
-                "snr", "per_joule", "per_second", "unstable",
-            )
-        }
-        self.parameter: dict[str, Any] = vector
-        self.parameter["band_share"] = cp.Parameter((m, n), nonneg=True)
-        self.parameter["clock_share"] = cp.Parameter((m, n), nonneg=True)
-        self.parameter["unused"] = cp.Parameter(m, nonneg=True)
-        p = self.parameter
+        self.parameter = p = {name: cp.Parameter(n, nonneg=True, name=name) for name in _PARAMETERS}
         per_layer = cp.multiply(p["device_time"], cp.inv_pos(self.device)) + cp.multiply(
             p["device_energy"], cp.square(self.device))
         work = cp.multiply(p["work_time"], cp.inv_pos(self.clock)) + cp.multiply(
             p["work_energy"], cp.square(self.clock)) + p["work_constant"]
-        head = problem.head_flops / problem.layer_flops / layers
-        handed_out = p["clock_share"] @ self.clock + cp.multiply(p["unused"], self.idle)
         inverse = p["inverse_rate"]
         band, power = cp.multiply(inverse, self.band), cp.multiply(p["snr"], self.power)  # snr holds 1/R0, too
         fu = problem.stability.lambda_min
@@ -90,20 +78,33 @@ class RelaxedModel:
             convex,
             products=[
                 Product(self.cut, per_layer, p["on_device"]),
-                Product(cp.pos(1.0 + head - self.cut), work, p["on_server"]),
+                Product(cp.pos(p["whole"] - self.cut), work, p["on_server"]),
             ],
             ratios=[Ratio(self.power, self.rate, p["per_joule"])],
             constraints=[
-                self.cut >= self.low, self.cut <= self.high,
+                self.cut >= p["cut_low"], self.cut <= p["cut_high"],
                 self.device >= p["device_low"], self.device <= p["device_high"],
                 self.power >= p["power_low"], self.power <= p["power_high"],
-                self.band <= p["band_high"], self.clock <= p["clock_high"], self.idle <= 1.0,
-                p["band_share"] @ self.band <= 1.0,
-                handed_out == 1.0 if problem.resource_sense == "exactly" else handed_out <= 1.0,
+                self.band <= p["band_high"], self.clock <= p["clock_high"],
+                *self._shared(self.band, p["band_share"], whole=False),
+                *self._shared(self.clock, p["clock_share"], whole=problem.resource_sense == "exactly"),
                 self.rate <= -cp.rel_entr(band, band + power),
                 self.rate <= power,  # log(1 + x) <= x: at signals far below the noise the cone alone is too coarse
             ],
+            compile_once=n <= _COMPILED_ONCE,
         )
+
+    def _shared(self, share: Any, size: Any, *, whole: bool) -> list[Any]:
+        """The shares of the users of every server sum to 1 at most, or exactly (`whole`)."""
+        import cvxpy as cp
+
+        total = cp.Variable(share.size, nonneg=True)
+        before = cp.hstack([0.0, total[:-1]]) if share.size > 1 else np.zeros(1)
+        summed = total == cp.multiply(self.parameter["keep"], before) + cp.multiply(size, share)
+        if not whole:
+            return [summed, total <= 1.0]
+        rest = cp.Variable(share.size, nonneg=True)
+        return [summed, rest <= 1.0, total + cp.multiply(self.parameter["more"], rest) == 1.0]
 
     def minimise(
         self, server: IntArray, cut: FloatArray, *, tolerance: float, on_iteration: Callable[[int, float], None]
@@ -120,16 +121,16 @@ class RelaxedModel:
             See `FractionalProgram.minimise`.
         """
         layers = self.problem.layers
-        self._set_association(server, cut)
-        start = np.clip(cut / layers, self.low, self.high)
-        ones = np.ones(self.problem.users)
-        values = dict.fromkeys((self.device, self.power, self.band, self.clock, self.rate), ones)
-        values |= {self.cut: start, self.idle: np.ones(self.problem.servers)}
+        order = self._set_association(server, cut)
+        values = dict.fromkeys((self.device, self.power, self.band, self.clock, self.rate), np.ones(server.size))
+        values[self.cut] = np.clip(cut / layers, self.low, self.high)[order]
         found = self.program.minimise(values, tolerance=tolerance, on_iteration=on_iteration)
-        return np.asarray(found.values[self.cut]) * layers, found
+        relaxed = np.empty(server.size)
+        relaxed[order] = np.asarray(found.values[self.cut]) * layers
+        return relaxed, found
 
-    def _set_association(self, server: IntArray, cut: FloatArray) -> None:
-        """Set every parameter for an association, relative to equal shares and their cost."""
+    def _set_association(self, server: IntArray, cut: FloatArray) -> IntArray:
+        """Set every parameter for an association, relative to equal shares and their cost; the order of the users."""
         problem = self.problem
         remote = server >= 0
         m = np.where(remote, server, 0)
@@ -161,8 +162,9 @@ class RelaxedModel:
         second = problem.upload_bits * np.log(2.0) / (band * rate)  # upload time at the reference
         unstable = stability * 2.0 * problem.stability.lipschitz**2 / problem.samples
         start = np.clip(cut / problem.layers, self.low, self.high)
-        rest = 1.0 + problem.head_flops / problem.layer_flops / problem.layers - start
-        total = problem.layers * (on_device * start + on_server * rest) + second * (counted + per_joule * power)
+        head = problem.head_flops / problem.layer_flops / problem.layers
+        total = problem.layers * (on_device * start + on_server * (1.0 + head - start))
+        total += second * (counted + per_joule * power)
         self.reference_cost = max(float(total[remote].sum()), 1e-300)
         scale = remote / self.reference_cost
 
@@ -177,19 +179,34 @@ class RelaxedModel:
             "inverse_rate": 1.0 / rate, "snr": snr / rate,
             "per_joule": scale * per_joule * power * second, "per_second": scale * counted * second,
             "unstable": scale * unstable,
+            "cut_low": self.low, "cut_high": self.high, "whole": 1.0 + head,
+            "band_share": band / problem.bandwidth_max_hz[m], "clock_share": clock / problem.server_frequency_max_hz[m],
         }  # fmt: skip
+        place = np.where(remote, server, problem.servers)
+        order = np.argsort(place, kind="stable")
         for name, value in values.items():
             # whoever is fully local takes no part: any box around 1 will do
-            self.parameter[name].value = np.where(remote, value, _IDLE.get(name, 1.0))
-        used = np.bincount(server[remote], minlength=problem.servers) > 0
-        member = (np.arange(problem.servers)[:, None] == m) & remote
-        self.parameter["band_share"].value = member * (band / problem.bandwidth_max_hz[m])
-        self.parameter["clock_share"].value = member * (clock / problem.server_frequency_max_hz[m])
-        self.parameter["unused"].value = np.where(used, 0.0, 1.0)
+            self.parameter[name].value = np.where(remote, value, _IDLE.get(name, 1.0))[order]
+        run, taking = place[order], remote[order]
+        same = run[1:] == run[:-1]
+        self.parameter["keep"].value = (np.concatenate([[False], same]) & taking).astype(np.float64)
+        # all but the last user of a server leave something to the others
+        self.parameter["more"].value = (np.concatenate([same, [False]]) | ~taking).astype(np.float64)
+        return order
 
 
+#: Up to this many users the compiled program is kept; see `FractionalProgram`.
+_COMPILED_ONCE: Final = 120
+
+_PARAMETERS: Final = (
+    "device_time", "device_energy", "device_low", "device_high", "on_device", "work_time", "work_energy",
+    "work_constant", "on_server", "power_low", "power_high", "band_high", "clock_high", "inverse_rate", "snr",
+    "per_joule", "per_second", "unstable", "cut_low", "cut_high", "whole", "band_share", "clock_share", "keep", "more",
+)
 #: What the parameters of users that train fully locally are; 1 where not named.
-_IDLE = dict.fromkeys(("on_device", "on_server", "per_joule", "per_second", "unstable"), 0.0) | {
+_IDLE: Final = dict.fromkeys(
+    ("on_device", "on_server", "per_joule", "per_second", "unstable", "band_share", "clock_share"), 0.0
+) | {
     "device_low": 0.5, "device_high": 2.0, "power_low": 0.5, "power_high": 2.0, "band_high": 2.0, "clock_high": 2.0,
 }
 
