@@ -64,7 +64,7 @@ def _run_interruptibly(highs: Any) -> None:
 
     def interrupt(event: Any) -> None:
         if stop.is_set():
-            event.interrupt()
+            event.data_in.user_interrupt = True
 
     for callback in (highs.cbSimplexInterrupt, highs.cbIpmInterrupt, highs.cbMipInterrupt):
         callback.subscribe(interrupt)

@@ -162,7 +162,7 @@ def _approximate(pricing: SplitPricing, state: Pricing, run: Run, attempts: list
         run.check_time()
         kept = pricing.kept
         result = solve_milp(
-            model.model, gap=_SHARE * run.gap, tolerance=TOLERANCE, threads=1, time_limit_s=_slice(run),
+            model.model, gap=_SHARE * run.gap, tolerance=TOLERANCE, threads=1, time_limit_s=_slice(run, round_),
             start=None if kept is None else model.start(kept.server, kept.cut),
         )
         _take_bound(pricing, state, model, result, least_broken)
@@ -195,10 +195,10 @@ def _approximate(pricing: SplitPricing, state: Pricing, run: Run, attempts: list
     state.termination = Termination.ITERATIONS
 
 
-def _slice(run: Run) -> float | None:
-    """Seconds for the next round: half of what is left, so that its answer can still be improved on."""
+def _slice(run: Run, round_: int) -> float | None:
+    """Seconds for a round: the first, whose tangents are rough, gets less than the next, and a rest is always left."""
     left = run.seconds_left
-    return None if math.isinf(left) else max(0.5 * left, min(left, 1.0), 1e-3)
+    return None if math.isinf(left) else max((0.85 if round_ else 0.3) * left, min(left, 1.0), 1e-3)
 
 
 def _options_left(pricing: SplitPricing, state: Pricing) -> Options | None:
