@@ -43,7 +43,8 @@ def test_exact_blocks_reach_the_minimum_of_a_convex_quadratic() -> None:
         def value(x: FloatArray, matrix: FloatArray = matrix, right: FloatArray = right) -> float:
             return float(0.5 * x @ matrix @ x - right @ x)
 
-        found = alternate(quadratic_blocks(matrix, right), value, [np.zeros(4, dtype=np.float64)], tolerance=1e-14, max_sweeps=5000)
+        start: FloatArray = np.zeros(4)
+        found = alternate(quadratic_blocks(matrix, right), value, [start], tolerance=1e-14, max_sweeps=5000)
         exact: FloatArray = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
         assert found.state is not None
         assert found.converged

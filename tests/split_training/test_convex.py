@@ -94,7 +94,7 @@ def least_objective(problem: ea.SplitTraining, server: IntArray, cut: IntArray) 
 def start(problem: ea.SplitTraining, seed: int = 0) -> ea.Allocation:
     """Random association, smallest cuts, equal shares."""
     server = baselines.ASSOCIATION_RULES["random"](problem, Run(seed=seed))
-    cut = baselines.CUT_RULES["smallest"](problem, server, baselines.can_split(problem))
+    cut = np.where(baselines.can_split(problem), problem.cuts.low, problem.layers)
     return baselines.equal_allocation(problem, server, cut)
 
 

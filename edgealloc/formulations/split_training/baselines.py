@@ -1,12 +1,16 @@
 """Baselines: an association, a cut and a resource rule each; a further one is one line of `BASELINES`.
 
-The rules are those of Liu & Zhao (arXiv 2409.20247, section 6). They prove nothing: the bound is None.
+The rules are those of Liu & Zhao (arXiv 2409.20247, section 6) and of Qian & Zhao (arXiv 2310.17872), whose acronyms
+are expanded from memory: RUCAA and GUCAA are random and greedy user association with average allocation, AAUCO
+optimised association with average allocation, GUCRO greedy association with optimised resources; each has its cuts
+optimised.
+Ranges of random draws are our choice. Baselines prove nothing: the bound is None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,16 +18,26 @@ import numpy.typing as npt
 
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
-from edgealloc.formulations.split_training.allocation import Allocation
+from edgealloc.core.status import Termination
+from edgealloc.formulations.split_training.association import StoppedError, best_single_moves
 from edgealloc.formulations.split_training.rules import (
     best_cut,
+    best_cut_on_server,
     best_rate,
     can_split,
     largest_cut,
+    random_cut,
     random_server,
     smallest_cut,
 )
-from edgealloc.formulations.split_training.shares import best_power_w, equal_allocation, optimal
+from edgealloc.formulations.split_training.shares import (
+    Division,
+    best_power_w,
+    equal_allocation,
+    equal_division,
+    hand_out,
+    random_division,
+)
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
@@ -34,24 +48,32 @@ __all__ = [
     "CUT_RULES",
     "RESOURCE_RULES",
     "Baseline",
+    "ResourceRule",
+    "aauco",
+    "alpha_only",
     "best_power_w",
     "can_split",
     "edge_only",
     "equal_allocation",
     "greedy",
+    "gucaa",
+    "gucro",
     "local_only",
     "random",
+    "resource_only",
+    "rucaa",
     "run_baseline",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Baseline:
     """One baseline: the names of its three rules in the tables at the end of this module.
+
+    They work in this order: the association, how its servers would be divided, the cut at that division, and the
+    resources at that cut.
 
     Attributes
     ----------
@@ -68,44 +90,107 @@ class Baseline:
     resources: str
 
 
-#: name -> (problem, run) -> server (N,); the entries of users without a link mean nothing.
+@dataclass(frozen=True)
+class ResourceRule:
+    """How resources are set.
+
+    Attributes
+    ----------
+    division : callable
+        ``(problem, run) -> Division``: what the cut rule takes for granted.
+    allocate : callable
+        ``(problem, server, cut, division, run) -> Outcome``: the resources at the cuts that were chosen.
+    """
+
+    division: Callable[[SplitTraining, Run], Division]
+    allocate: Callable[[SplitTraining, IntArray, IntArray, Division, Run], Outcome]
+
+
+def _divided(
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, division: Division, _run: Run
+) -> Outcome:
+    return Outcome(allocation=hand_out(problem, server, local_layers, division))
+
+
+def _optimal(
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, _division: Division, _run: Run
+) -> Outcome:
+    from edgealloc.formulations.split_training.resources import optimal_allocation
+
+    on_server = np.where(local_layers < problem.layers, server, -1)
+    return Outcome(allocation=optimal_allocation(problem, on_server, local_layers))
+
+
+def _alternated(
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, _division: Division, run: Run
+) -> Outcome:
+    from edgealloc.formulations.split_training.alternating import cuts_and_resources
+
+    return cuts_and_resources(problem, np.where(local_layers < problem.layers, server, -1), local_layers, run)
+
+
+# ---- the tables ---------------------------------------------------------------------------------------------
+
+#: name -> (problem, run) -> server (N,), -1 for whoever has to train alone; the entries of users without a link mean
+#: nothing.
 ASSOCIATION_RULES: Final[dict[str, Callable[[SplitTraining, Run], IntArray]]] = {
     "best-rate": best_rate,
     "random": random_server,
+    "optimised": best_single_moves,
 }
-#: name -> (problem, server, users that can be split) -> cut (N,), `layers` for fully local.
-CUT_RULES: Final[dict[str, Callable[[SplitTraining, IntArray, BoolArray], IntArray]]] = {
+#: name -> (problem, server, division, run) -> cut (N,), `layers` for fully local.
+CUT_RULES: Final[dict[str, Callable[[SplitTraining, IntArray, Division, Run], IntArray]]] = {
     "smallest": smallest_cut,
     "largest": largest_cut,
+    "random": random_cut,
     "best": best_cut,
+    "best-on-server": best_cut_on_server,
 }
-#: name -> (problem, server, cut) -> allocation.
-RESOURCE_RULES: Final[dict[str, Callable[[SplitTraining, IntArray, IntArray], Allocation]]] = {
-    "equal": equal_allocation,
-    "optimal": optimal,
+#: name -> how a server is divided before cuts are known, and its resources afterwards.
+RESOURCE_RULES: Final[dict[str, ResourceRule]] = {
+    "equal": ResourceRule(equal_division, _divided),
+    "random": ResourceRule(random_division, _divided),
+    "optimal": ResourceRule(equal_division, _optimal),
+    "alternated": ResourceRule(equal_division, _alternated),
 }
 #: name -> its three rules.
 BASELINES: Final[dict[str, Baseline]] = {
     "edge-only": Baseline("best-rate", "smallest", "optimal"),
     "local-only": Baseline("best-rate", "largest", "optimal"),
+    "alpha-only": Baseline("best-rate", "best", "random"),
+    "resource-only": Baseline("best-rate", "random", "optimal"),
     "greedy": Baseline("best-rate", "best", "equal"),
     "random": Baseline("random", "best", "equal"),
+    "rucaa": Baseline("random", "best", "equal"),
+    "gucaa": Baseline("best-rate", "best", "equal"),
+    "aauco": Baseline("optimised", "best-on-server", "equal"),
+    "gucro": Baseline("best-rate", "best", "alternated"),
 }
 
 
 def run_baseline(name: str, problem: SplitTraining, run: Run) -> Outcome:
-    """Apply the three rules of a baseline of the table one after the other.
+    """Apply the three rules of a baseline of the table.
 
     Users that no server hears, or that have no cut left below `layers`, train fully locally whatever the
     rules; that this is allowed is known, because an infeasible problem never gets here.
     """
     rules = BASELINES[name]
-    split = can_split(problem)
-    server = ASSOCIATION_RULES[rules.association](problem, run)
-    local_layers = CUT_RULES[rules.cut](problem, server, split)
-    allocation = RESOURCE_RULES[rules.resources](problem, server, local_layers)
-    run.report(name, objective=problem.evaluate(allocation).objective)
-    return Outcome(allocation=allocation)
+    resources = RESOURCE_RULES[rules.resources]
+    stopped = None
+    try:
+        server = ASSOCIATION_RULES[rules.association](problem, run)
+    except StoppedError as early:
+        server, stopped = early.server, early.termination
+    division = resources.division(problem, run)
+    local_layers = CUT_RULES[rules.cut](problem, server, division, run)
+    outcome = resources.allocate(problem, server, local_layers, division, run)
+    if stopped is not None:
+        return replace(outcome, termination=stopped, converged=False)
+    try:
+        run.report(name, objective=problem.evaluate(outcome.allocation).objective)
+    except KeyboardInterrupt:
+        return replace(outcome, termination=Termination.INTERRUPTED)
+    return outcome
 
 
 def edge_only(problem: SplitTraining, run: Run) -> Outcome:
@@ -118,6 +203,16 @@ def local_only(problem: SplitTraining, run: Run) -> Outcome:
     return run_baseline("local-only", problem, run)
 
 
+def alpha_only(problem: SplitTraining, run: Run) -> Outcome:
+    """Server of best rate, random resources, best cut for them."""
+    return run_baseline("alpha-only", problem, run)
+
+
+def resource_only(problem: SplitTraining, run: Run) -> Outcome:
+    """Server of best rate, random cut, resources optimised."""
+    return run_baseline("resource-only", problem, run)
+
+
 def greedy(problem: SplitTraining, run: Run) -> Outcome:
     """Server of best rate, best cut, equal shares."""
     return run_baseline("greedy", problem, run)
@@ -126,3 +221,23 @@ def greedy(problem: SplitTraining, run: Run) -> Outcome:
 def random(problem: SplitTraining, run: Run) -> Outcome:
     """Random server, best cut, equal shares."""
     return run_baseline("random", problem, run)
+
+
+def rucaa(problem: SplitTraining, run: Run) -> Outcome:
+    """Random server, best cut, equal shares: the rules of `random`."""
+    return run_baseline("rucaa", problem, run)
+
+
+def gucaa(problem: SplitTraining, run: Run) -> Outcome:
+    """Server of best rate, best cut, equal shares: the rules of `greedy`."""
+    return run_baseline("gucaa", problem, run)
+
+
+def aauco(problem: SplitTraining, run: Run) -> Outcome:
+    """Association that no single move improves at equal shares, best cuts, equal shares."""
+    return run_baseline("aauco", problem, run)
+
+
+def gucro(problem: SplitTraining, run: Run) -> Outcome:
+    """Server of best rate, cuts and resources optimised in turns."""
+    return run_baseline("gucro", problem, run)

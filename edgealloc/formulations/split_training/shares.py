@@ -1,23 +1,39 @@
-"""How a server is shared by rule, and the best power for a given bandwidth."""
+"""Resources by rule: equal or random shares of every server, and the best power for a given bandwidth."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.core.run import Run
 from edgealloc.formulations.split_training.allocation import Allocation
 from edgealloc.formulations.split_training.reduced import device_clock, radio_weights
 
 if TYPE_CHECKING:
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["best_power_w", "equal_allocation", "equal_shares", "optimal", "solve_q"]
+__all__ = [
+    "Division",
+    "best_power_w",
+    "divided",
+    "equal_allocation",
+    "equal_division",
+    "hand_out",
+    "random_division",
+    "solve_q",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+#: Random resources draw from a stream of their own, so that they do not depend on what else is drawn.
+_RESOURCES: Final = 2
+#: The least of a random quantity, as a share of its maximum or mean.
+_LEAST: Final = 0.1
 
 
 def best_power_w(
@@ -80,15 +96,97 @@ def solve_q(log_t: FloatArray) -> FloatArray:
     return np.asarray(np.exp(u))
 
 
-def equal_shares(
-    problem: SplitTraining, server: IntArray, split: BoolArray
+@dataclass(frozen=True, eq=False)
+class Division:
+    """How servers, power and device clocks are set by rule, known before anybody's cut is.
+
+    Attributes
+    ----------
+    bandwidth_weight, clock_weight : (N,)
+        > 0; a user's share of its server is its weight over that of all who share it. So those who leave hand theirs
+        to the others in proportion.
+    power_w : (N,) or None
+        None: the best one for the bandwidth.
+    user_frequency_hz : (N,)
+        Device clock.
+    """
+
+    bandwidth_weight: FloatArray
+    clock_weight: FloatArray
+    power_w: FloatArray | None
+    user_frequency_hz: FloatArray
+
+
+def equal_division(problem: SplitTraining, _run: Run | None = None) -> Division:
+    """Equal shares; the best power for them, the best device clock."""
+    ones = np.ones(problem.users)
+    return Division(ones, ones, None, device_clock(problem))
+
+
+def random_division(problem: SplitTraining, run: Run) -> Division:
+    """Everything at random, but nothing so small that its cost has no end; the ranges are our choice.
+
+    Weights of shares are 0.1 + Exp(1): shares spread like a Dirichlet draw of parameter 1, mixed with a tenth of an
+    equal share. Power and device clock are uniform from a tenth of their maximum (or the minimum, if that is more) to
+    the maximum. Every user's numbers depend on the seed and its place in the list alone.
+    """
+    rng = np.random.default_rng([run.seed, _RESOURCES])
+    band, clock = (_LEAST + rng.exponential(size=problem.users) for _ in range(2))
+    drawn = [
+        rng.uniform(np.maximum(low, _LEAST * high), high)
+        for low, high in ((problem.power_min_w, problem.power_max_w),
+                          (problem.user_frequency_min_hz, problem.user_frequency_max_hz))
+    ]
+    return Division(band, clock, drawn[0], drawn[1])
+
+
+def divided(
+    problem: SplitTraining, server: IntArray, split: BoolArray, division: Division
 ) -> tuple[FloatArray, FloatArray]:
-    """b_m / K_m and F_m / K_m (N,) for the K_m users of `split` on each server, 0 for the others."""
-    count = np.bincount(server[split], minlength=problem.servers)
-    share = np.zeros(problem.users)
-    # K additions round by up to K eps: the sum must not exceed the limit by a single bit
-    share[split] = ((1.0 - count * np.finfo(float).eps) / np.maximum(count, 1))[server[split]]
-    return share * problem.bandwidth_max_hz[server], share * problem.server_frequency_max_hz[server]
+    """Bandwidth and server clock (N,), Hz, of the users of `split`, who have the servers to themselves; 0 for others.
+
+    A server is handed out whole, and its limit is not exceeded by a single bit.
+    """
+    m = server[split]
+    count = np.bincount(m, minlength=problem.servers)
+    # K weights added, shares of K users added again: the sum is off by less than 2 K + 4 roundings
+    whole = 1.0 - (2.0 * count + 4.0) * np.finfo(float).eps
+    shares = []
+    for weight, limit in ((division.bandwidth_weight, problem.bandwidth_max_hz),
+                          (division.clock_weight, problem.server_frequency_max_hz)):
+        share, total = np.zeros(problem.users), np.bincount(m, weights=weight[split], minlength=problem.servers)
+        share[split] = weight[split] / total[m] * (whole * limit)[m]
+        shares.append(share)
+    return shares[0], shares[1]
+
+
+def hand_out(problem: SplitTraining, server: IntArray, local_layers: IntArray, division: Division) -> Allocation:
+    """The allocation in which the users with a cut below `layers` divide their servers by rule.
+
+    Parameters
+    ----------
+    problem : SplitTraining
+    server : int array (N,)
+        Ignored for users whose cut is `layers`.
+    local_layers : int array (N,)
+    division : Division
+
+    Returns
+    -------
+    Allocation
+    """
+    split = local_layers < problem.layers
+    bandwidth, clock = divided(problem, server, split, division)
+    n = np.flatnonzero(split)
+    power = np.zeros(problem.users)
+    if division.power_w is None:
+        power[n] = best_power_w(problem, n, problem.gain[n, server[n]], bandwidth[n])
+    else:
+        power[n] = division.power_w[n]
+    return Allocation(
+        server=np.where(split, server, -1), local_layers=local_layers, power_w=power, bandwidth_hz=bandwidth,
+        user_frequency_hz=division.user_frequency_hz, server_frequency_hz=clock,
+    )
 
 
 def equal_allocation(problem: SplitTraining, server: IntArray, local_layers: IntArray) -> Allocation:
@@ -105,20 +203,4 @@ def equal_allocation(problem: SplitTraining, server: IntArray, local_layers: Int
     -------
     Allocation
     """
-    split = local_layers < problem.layers
-    bandwidth, clock = equal_shares(problem, server, split)
-    n = np.flatnonzero(split)
-    power = np.zeros(problem.users)
-    power[n] = best_power_w(problem, n, problem.gain[n, server[n]], bandwidth[n])
-    return Allocation(
-        server=np.where(split, server, -1), local_layers=local_layers, power_w=power, bandwidth_hz=bandwidth,
-        user_frequency_hz=device_clock(problem), server_frequency_hz=clock,
-    )
-
-
-def optimal(problem: SplitTraining, server: IntArray, local_layers: IntArray) -> Allocation:
-    from edgealloc.formulations.split_training.resources import optimal_allocation
-
-    placed = np.where(local_layers < problem.layers, server, -1)
-    found: Allocation = optimal_allocation(problem, placed, local_layers)
-    return found
+    return hand_out(problem, server, local_layers, equal_division(problem))
