@@ -7,8 +7,8 @@
 Sizes are USERSxSERVERS:INSTANCES, load families those of `Scenario.random`, or "paper" for its literal preset. All
 methods see the same instances, in one run. "over bound" is the mean (and the worst) of objective / best proven bound of
 the instance, so 1 is optimal; "best" the share of instances on which no other method was better (by more than 1e-6).
-"certified is there after" is the median of the time until `certified` had an allocation at least as good as the method's
-final one, and "speed-up" the median of the ratio of both times.
+"certified is there after" is the median of the time until `certified` had an allocation at least as good as the final
+one of the method, and "speed-up" the median of the ratio of both times.
 """
 
 from __future__ import annotations
@@ -47,25 +47,24 @@ def warm(plugin: Path | None) -> None:
     ea.Scenario.random(users=4, servers=2, seed=0).split_training().solve()
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as mappings."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
 def until_as_good(rows: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
     """Seconds after which `certified` had an objective at most that of each row; nan where it never had."""
-    certified = history[(history["method"] == "certified") & history["objective"].notna()]
-    by_instance = {key: group for key, group in certified.groupby(["value", "seed"])}
-    final = {(row.value, row.seed): row for row in rows[rows["method"] == "certified"].itertuples()}
+    reports: dict[tuple[Any, Any], list[tuple[float, float]]] = {}
+    for line in records(history[(history["method"] == "certified") & history["objective"].notna()]):
+        reports.setdefault((line["value"], line["seed"]), []).append((line["seconds"], line["objective"]))
+    for line in records(rows[rows["method"] == "certified"]):
+        reports.setdefault((line["value"], line["seed"]), []).append((line["seconds"], line["objective"]))
 
-    def first(row: Any) -> float:
-        key = (row["value"], row["seed"])
-        if key not in final or not np.isfinite(row["objective"]):
-            return float("nan")
+    def first(row: dict[str, Any]) -> float:
         aim = row["objective"] * (1.0 + TIE)
-        if key in by_instance:
-            good = by_instance[key]
-            good = good[good["objective"] <= aim]
-            if len(good):
-                return float(good["seconds"].iloc[0])
-        return float(final[key].seconds) if final[key].objective <= aim else float("nan")
+        return min((s for s, value in reports.get((row["value"], row["seed"]), []) if value <= aim), default=np.nan)
 
-    return rows.apply(first, axis=1)
+    return pd.Series([first(row) for row in records(rows)], index=rows.index, dtype=float)
 
 
 def table(rows: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -124,11 +123,12 @@ def details(tables: dict[str, pd.DataFrame]) -> tuple[list[str], list[list[str]]
     header = ["size", "load", "method", "answered", "over bound", "worst", "best %", "time s",
               "certified is there after s", "speed-up"]
     cells = [
-        [size, line.load, line.method, f"{line.answered}/{line.instances}", _number(line.over_bound, ".5f"),
-         _number(line.worst, ".4f"), f"{100 * line.best:.0f}", _number(line.seconds, ".3f"), _number(line.until, ".3f"),
-         _number(line.speedup, ".3g")]
+        [size, line["load"], line["method"], f"{line['answered']}/{line['instances']}",
+         _number(line["over_bound"], ".5f"), _number(line["worst"], ".4f"), f"{100 * line['best']:.0f}",
+         _number(line["seconds"], ".3f"),
+         _number(line["until"], ".3f"), _number(line["speedup"], ".3g")]
         for size, lines in tables.items()
-        for line in lines.itertuples()
+        for line in records(lines)
     ]
     return header, cells
 
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit of a solve")
     parser.add_argument("--workers", type=int, default=1, help="processes; times are best taken with 1")
     parser.add_argument("--plugin", type=Path, help="a Python file that registers methods")
-    parser.add_argument("--out", type=Path, help="folder for methods.md, method_times.md, both as .tex, and methods.csv")
+    parser.add_argument("--out", type=Path, help="folder for methods.* and method_times.* (.md, .tex, .csv)")
     options = parser.parse_args()
     warm(options.plugin)
     names = None if options.methods is None else options.methods.split(",")
