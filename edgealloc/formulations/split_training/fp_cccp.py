@@ -9,8 +9,8 @@ Repeated until the association stays. The printed step 2 holds every share fixed
 whose bandwidth is handed out already (docs/liu_zhao_2024.md). Here a user costs on every server what it would cost
 there with the share that it would buy at that server's prices (the multipliers of its present users), those shares may
 exceed a server by a margin, since all shares are set anew afterwards, and a new association is taken only if it is
-cheaper once they are; otherwise half as many users may move. So the objective never rises from one iteration to the
-next.
+cheaper once they are; otherwise half as many users may move, and then the margin grows. So the objective never rises
+from one iteration to the next.
 
 ``count_upload_delay=False`` is the algorithm as printed; with True the term 1/r is added, which is convex already.
 Nothing is proven: the answer is a stationary point (status LOCALLY_SOLVED), to be read against a certified bound.
@@ -47,8 +47,9 @@ IntArray = npt.NDArray[np.int64]
 
 #: Relative fall of the relaxed objective at which step 1 has settled, and of the objective at which all has.
 _SETTLED: Final = 1e-5
-#: How far the shares that users would buy may exceed a server.
-_MARGIN: Final = 0.5
+#: How far the shares that users would buy may exceed a server: more and more, because whoever comes to a server with
+#: few users would buy much of it at its low price.
+_MARGINS: Final = (0.5, 2.0, 8.0)
 _ITERATIONS: Final = 50
 _STARTS: Final = 4
 
@@ -175,21 +176,23 @@ class _State:
         problem = self.model_problem
         settled = settle(self.data, self.server, self._cuts_at(self.server))
         program = _Association(problem, self.data, self.cut, self.split, settled)
-        radius = min(2 * self.radius, self.server.size)
-        while radius >= 1:
-            found = minimise_binaries(
-                program.near(self.server, radius), starts=_STARTS, seed=self.run.seed, check=self.run.check_time
-            )
-            if found.x is not None:
-                server = program.servers(found.x)
-                if (server == self.server).all():
-                    return False
-                cost = settle(self.data, server, self._cuts_at(server), settled.price).cost
-                if cost < settled.cost * (1.0 - 0.1 * _SETTLED):
-                    self.server, self.radius = server, radius
-                    self.offer()
-                    return True
-            radius //= 2
+        for margin in _MARGINS:
+            radius = min(2 * self.radius, self.server.size)
+            while radius >= 1:
+                found = minimise_binaries(
+                    program.near(self.server, radius, margin), starts=_STARTS, seed=self.run.seed,
+                    check=self.run.check_time,
+                )
+                if found.x is not None:
+                    server = program.servers(found.x)
+                    if (server == self.server).all():
+                        break
+                    cost = settle(self.data, server, self._cuts_at(server), settled.price).cost
+                    if cost < settled.cost * (1.0 - 0.1 * _SETTLED):
+                        self.server, self.radius = server, radius
+                        self.offer()
+                        return True
+                radius //= 2
         return False
 
     def _cuts_at(self, server: IntArray) -> IntArray:
@@ -223,8 +226,8 @@ class _Association:
         self.cost, self.band, self.clock, self.memory = np.where(self.allowed, cost, 0.0), band, clock, memory
         self.problem = problem
 
-    def near(self, server: IntArray, radius: int) -> BinaryProgram:
-        """The program in which at most `radius` users leave their place in an association."""
+    def near(self, server: IntArray, radius: int, margin: float) -> BinaryProgram:
+        """The program in which at most `radius` users leave their place, and shares exceed a server by `margin`."""
         from scipy import sparse
 
         problem, (n, columns) = self.problem, self.shape
@@ -241,7 +244,7 @@ class _Association:
             low.append(np.full(m, -np.inf))
             high.append(limit)
 
-        roomy = np.full(m, 1.0 + _MARGIN)
+        roomy = np.full(m, 1.0 + margin)
         capacity(self.band, roomy)
         capacity(self.clock, roomy)
         if problem.users_per_server is not None:
