@@ -312,6 +312,7 @@ def test_no_single_move_improves_aauco(seeds: range) -> None:
         solution = problem.solve("aauco").require()
         allocation = solution.allocation
         assert allocation is not None
+        assert solution.objective is not None
         assert solution.objective == pytest.approx(shared_equally(problem, tuple(allocation.server)), rel=1e-9)
         for n in range(problem.users):
             for m in places(problem, n):

@@ -186,6 +186,8 @@ def run_baseline(name: str, problem: SplitTraining, run: Run) -> Outcome:
     outcome = resources.allocate(problem, server, local_layers, division, run)
     if stopped is not None:
         return replace(outcome, termination=stopped, converged=False)
+    if outcome.allocation is None:
+        return outcome
     try:
         run.report(name, objective=problem.evaluate(outcome.allocation).objective)
     except KeyboardInterrupt:
