@@ -113,10 +113,12 @@ def _divided(
 
 
 def _optimal(
-    problem: SplitTraining, server: IntArray, local_layers: IntArray, _division: Division, _run: Run
+    problem: SplitTraining, server: IntArray, local_layers: IntArray, _division: Division, run: Run
 ) -> Outcome:
     from edgealloc.formulations.split_training.resources import optimal_allocation
+    from edgealloc.formulations.split_training.stages import warm_up
 
+    warm_up(run)
     on_server = np.where(local_layers < problem.layers, server, -1)
     return Outcome(allocation=optimal_allocation(problem, on_server, local_layers))
 
