@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ def run(*args: object) -> Result:
     return CliRunner().invoke(app, ["figure", *(str(arg) for arg in args)])
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "liu_zhao_2024"
 SMALL = ("--samples", 1, "--users", 4, "--servers", 2)
 
 
@@ -68,3 +71,26 @@ def test_bad_input(options: list[str], expected: str, tmp_path: Path) -> None:
     assert done.exit_code == 2, done.output
     assert expected in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_explain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of the defects is printed; what it says is tested with the preset."""
+    from edgealloc.reproduce.liu_zhao_2024 import defects
+
+    monkeypatch.setattr(defects, "defects", lambda: [])
+    monkeypatch.setattr(defects, "text", lambda found: f"page of {found}")
+    assert run("--explain").stdout == "page of []\n"
+    assert json.loads(run("--explain", "--json").stdout) == {"defects": []}
+
+
+def test_scripts(tmp_path: Path) -> None:
+    """One thin script per figure and one for all; they take a folder and the command's options."""
+    names = {f"figure_{name}.py": name for name in FIGURES} | {"all_figures.py": "all"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(names)
+    for file, name in names.items():
+        assert f'app(["figure", "{name}", "--out"' in (EXAMPLES / file).read_text(encoding="utf-8")
+    options = ["--samples", "1", "--users", "3", "--servers", "1", "--edition", "physical"]
+    done = subprocess.run([sys.executable, str(EXAMPLES / "figure_2b.py"), str(tmp_path), *options],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figure_2b_physical.png").is_file()

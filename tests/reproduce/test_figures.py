@@ -80,7 +80,7 @@ def test_every_figure_of_the_paper() -> None:
     assert FAMILIES["energy weight"].points(50, 10) == tuple(range(1, 11))
     assert FAMILIES["servers"].points(100, 10) == (5, 10, 15, 20)
     assert FAMILIES["users"].points(50, 10) == (20, 40, 60, 80, 100)
-    assert FAMILIES["servers"].users == 100
+    assert FAMILIES["servers"].crowd == 2
 
 
 @pytest.mark.parametrize("edition", list(EDITIONS))
@@ -105,10 +105,13 @@ def test_files(name: str, edition: str, tmp_path: Path) -> None:
 
 
 def test_the_bound_is_in_the_pictures() -> None:
-    """A line at 1 beside, and dashed lines among the iterations of figure 4."""
+    """A line at 1 beside, on an axis that tells 1.001 from 1.01; dashed lines among the iterations of figure 4."""
     right = result("5a", "physical").plot().axes[1]
     assert any(np.all(np.asarray(line.get_ydata()) == 1.0) for line in right.get_lines())
     assert "certified bound" in right.get_ylabel()
+    assert right.get_ylim()[0] == pytest.approx(1.0, abs=1e-3)
+    one, near, far = (right.transData.transform((0.0, ratio))[1] for ratio in (1.0, 1.01, 1.1))
+    assert far - near == pytest.approx(near - one, rel=0.1)
     four = result("4", "physical")
     dashed = [line for line in four.plot().axes[0].get_lines() if line.get_linestyle() == "--"]
     heights = [float(np.asarray(line.get_ydata())[0]) for line in dashed if np.asarray(line.get_ydata()).size]

@@ -35,6 +35,9 @@ _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
 #: largest over smallest value from which on an axis is logarithmic
 _WIDE: Final = 12.0
 _RATIO: Final = "objective / certified bound"
+#: what is this close to the bound is drawn on the bound, and ticks of the stretched axis
+_CLOSE: Final = 1e-3
+_RATIO_TICKS: Final = (1.0, 1.001, 1.003, 1.01, 1.03, 1.1, 1.3, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
 def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -46,8 +49,10 @@ def _two_panels(height: float = 4.3) -> tuple[Figure, Axes, Axes]:
     return figure, left, right
 
 
-def _legend_below(figure: Figure, ax: Axes, columns: int = 6) -> None:
-    handles, labels = ax.get_legend_handles_labels()
+def _legend_below(figure: Figure, *axes: Axes, columns: int = 6) -> None:
+    """One legend for all axes; a label that several have is there once."""
+    found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    labels, handles = list(found), list(found.values())
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), columns), frameon=False,
                       fontsize=9.0)
@@ -73,16 +78,16 @@ def _few_log_ticks(ax: Axes, low: float, high: float) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
 
 
-def _limits(ax: Axes, mean: Sequence[float], half: Sequence[float], least: float) -> None:
-    """Room for the data; intervals of few samples may reach far, but nothing lies below `least`."""
+def _limits(ax: Axes, mean: Sequence[float], half: Sequence[float]) -> None:
+    """Room for the data; intervals of few samples may reach far, but nothing lies below 0."""
     known = [(m, 0.0 if math.isnan(h) else h) for m, h in zip(mean, half, strict=True) if math.isfinite(m)]
     if not known:
         return
     top = max(m for m, _ in known)
-    high = min(max(m + h for m, h in known), top + 1.5 * (top - least))
-    low = max(min(m - h for m, h in known), least)
+    high = min(max(m + h for m, h in known), 2.5 * top)
+    low = max(min(m - h for m, h in known), 0.0)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    ax.set_ylim(max(low - room, least - room), high + room)
+    ax.set_ylim(low - room, high + room)
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True, useOffset=False)
 
 
@@ -94,9 +99,29 @@ def _number(value: float) -> str:
     return rf"${value / 10.0**power:.3g}\times10^{{{power}}}$"
 
 
-def _one_line(ax: Axes) -> None:
-    """The certified bound itself, at 1."""
-    ax.axhline(1.0, color=GREY, linewidth=1.0, zorder=1)
+def _ratio_axis(ax: Axes, mean: Sequence[float], half: Sequence[float]) -> None:
+    """A line at the certified bound, 1, and an axis on which 1.002, 1.02 and 1.2 can be told apart.
+
+    It is logarithmic in ``ratio - 1 + 0.001``; intervals of few samples may be cut off at its ends.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    def stretch(ratio: Any) -> Any:
+        return np.log10(np.maximum(np.asarray(ratio) - 1.0 + _CLOSE, 0.1 * _CLOSE))
+
+    def back(height: Any) -> Any:
+        return 1.0 + 10.0 ** np.asarray(height) - _CLOSE
+
+    known = [(m, 0.0 if math.isnan(h) else h) for m, h in zip(mean, half, strict=True) if math.isfinite(m)]
+    top = max([1.0 + 3.0 * _CLOSE, *(min(m + h, 1.0 + 2.0 * (m - 1.0)) for m, h in known)])
+    high = stretch(top) + 0.1 * (stretch(top) - stretch(1.0))
+    ax.set_yscale("function", functions=(stretch, back))
+    ax.set_ylim(1.0 - 0.3 * _CLOSE, float(back(high)))
+    ticks = [one for one in _RATIO_TICKS if one <= back(high)]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    ax.axhline(1.0, color=COLOURS[3], linewidth=1.4, linestyle="--", zorder=1, label="certified bound")
 
 
 def draw_sweep(
@@ -109,12 +134,13 @@ def draw_sweep(
         draw_curves(ax, summary, name, values, methods, styles)
         mine = summary["method"].isin(methods)
         shown, half = ([float(one) for one in summary.loc[mine, f"{name}{end}"]] for end in ("_mean", "_ci"))
-        if not _scale(ax, shown):
-            _limits(ax, shown, half, 1.0 if name == "over_bound" else 0.0)
-    _one_line(right)
+        if name == "over_bound":
+            _ratio_axis(ax, shown, half)
+        elif not _scale(ax, shown):
+            _limits(ax, shown, half)
     style_axes(left, title, x, y)
     style_axes(right, "", x, _RATIO)
-    _legend_below(figure, left)
+    _legend_below(figure, right, left)
     return figure
 
 
@@ -132,7 +158,6 @@ def draw_bars(
         bars = [0.0 if math.isnan(one) else one for one in half]
         known = [i for i, one in enumerate(mean) if math.isfinite(one)]
         shown = [mean[i] for i in known]
-        wide = _scale(ax, shown)
         if name == quantity:
             ax.bar(known, shown, yerr=[bars[i] for i in known] if any(bars) else None, width=0.62, capsize=3.0,
                    color=[colours[i] for i in known], error_kw={"elinewidth": 1.0})
@@ -148,13 +173,14 @@ def draw_bars(
                         color=GREY)
         ax.set_xticks(range(len(methods)), labels, fontsize=8.0 if name == "over_bound" else 9.0)
         ax.set_xlim(-0.6, len(methods) - 0.4)
-        if wide:
-            ax.set_ylim(0.9 if name == "over_bound" else min(shown) / 3.0, max(shown) * 2.5)
+        spread = [bars[i] for i in known]
+        if name == "over_bound":
+            _ratio_axis(ax, shown, spread)
+        elif _scale(ax, shown):
+            ax.set_ylim(min(shown) / 3.0, max(shown) * 2.5)
         else:
-            _limits(ax, shown, [bars[i] for i in known], 1.0 if name == "over_bound" else 0.0)
-            bottom, top = ax.get_ylim()
-            ax.set_ylim(0.0 if name == quantity else bottom, top + 0.08 * (top - bottom))
-    _one_line(right)
+            _limits(ax, shown, spread)
+            ax.set_ylim(0.0, 1.08 * ax.get_ylim()[1])
     right.tick_params(axis="x", rotation=30)
     style_axes(left, title, "", y, grid="y")
     style_axes(right, "", "", _RATIO, grid="y")
@@ -190,8 +216,10 @@ def draw_iterations(
     left.plot([], [], color=GREY, linestyle="--", linewidth=1.1, label="certified bound")
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _scale(ax, [float(one) for line in ax.get_lines() for one in np.asarray(line.get_ydata())])
-    _one_line(right)
+    shown = [float(one) for line in left.get_lines() for one in np.asarray(line.get_ydata())]
+    ratios = [float(one) for line in right.get_lines() for one in np.asarray(line.get_ydata())]
+    _scale(left, shown)
+    _ratio_axis(right, ratios, [0.0] * len(ratios))
     style_axes(left, title, "iteration", "objective")
     style_axes(right, "", "iteration", _RATIO)
     _legend_below(figure, left)

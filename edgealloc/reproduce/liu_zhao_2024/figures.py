@@ -60,8 +60,8 @@ class Family:
         In the order of the legend.
     values : tuple of float
         Weights as they are; numbers of users and servers as shares of the usual size.
-    users : int
-        Usual number of users.
+    crowd : int
+        So many times the usual number of users.
     history : bool
         Iterations are drawn.
     """
@@ -70,7 +70,7 @@ class Family:
     label: str
     methods: tuple[str, ...]
     values: tuple[float, ...]
-    users: int = USERS
+    crowd: int = 1
     history: bool = False
 
     def points(self, users: int, servers: int) -> tuple[int | float, ...]:
@@ -90,7 +90,7 @@ FAMILIES: Final[dict[str, Family]] = {
     "energy weight": Family("energy", "weight of energy $w_e$", _OF_WEIGHTS, _WEIGHTS),
     "delay weight": Family("delay", "weight of delay $w_t$", _OF_WEIGHTS, _WEIGHTS),
     "stability weight": Family("stability", "weight of stability $w_s$", _OF_WEIGHTS, _WEIGHTS),
-    "servers": Family("servers", "servers M", (_P, "certified"), (0.5, 1.0, 1.5, 2.0), users=2 * USERS, history=True),
+    "servers": Family("servers", "servers M", (_P, "certified"), (0.5, 1.0, 1.5, 2.0), crowd=2, history=True),
     "users": Family("users", "users N", (_P, "certified", "greedy", "random"), (0.4, 0.8, 1.2, 1.6, 2.0)),
 }
 
@@ -331,7 +331,7 @@ def run_figure(
     edition: str = "physical",
     samples: int = 5,
     *,
-    users: int | None = None,
+    users: int = USERS,
     servers: int = SERVERS,
     values: Sequence[float] | None = None,
     methods: Sequence[str] | None = None,
@@ -349,8 +349,8 @@ def run_figure(
     edition : {"physical", "literal"}
     samples : int
         Monte-Carlo samples (seeds 0, 1, ...) at every point.
-    users, servers : int, optional
-        Usual sizes; 50 (100 in figure 4) and 10 by default. Where one of them is varied, the values scale with it.
+    users, servers : int
+        Usual sizes; figure 4 has twice as many users. Where one of them is varied, the values scale with it.
     values : sequence of float, optional
         Instead of the figure's x values.
     methods : sequence of str, optional
@@ -389,7 +389,7 @@ def run_figures(
     editions: Sequence[str] = ("literal", "physical"),
     samples: int = 5,
     *,
-    users: int | None = None,
+    users: int = USERS,
     servers: int = SERVERS,
     values: Sequence[float] | None = None,
     methods: Sequence[str] | None = None,
@@ -411,7 +411,7 @@ def run_figures(
     figures = [find_figure(name) for name in names]
     chosen = [check_edition(edition) for edition in editions]
     for label, size in (("users", users), ("servers", servers)):
-        if size is not None and (type(size) is not int or size < 1):
+        if type(size) is not int or size < 1:
             raise DataError(f"{label}: is {size!r}; give a whole number >= 1")
     _check_methods([name for one in figures for name in one.runs.methods] if methods is None else methods)
 
@@ -422,7 +422,7 @@ def run_figures(
                 family = figure.runs
                 if methods is not None:
                     family = replace(family, methods=tuple(dict.fromkeys(methods)))
-                size = family.users if users is None else users
+                size = family.crowd * users
                 points = family.points(size, servers) if values is None else tuple(values)
                 key = (edition, figure.family)
                 if key not in done:
