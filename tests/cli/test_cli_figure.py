@@ -77,7 +77,7 @@ def test_explain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of the defects is printed; what it says is tested with the preset."""
     from edgealloc.reproduce.liu_zhao_2024 import defects
 
-    monkeypatch.setattr(defects, "defects", lambda: [])
+    monkeypatch.setattr(defects, "defects", list)
     monkeypatch.setattr(defects, "text", lambda found: f"page of {found}")
     assert run("--explain").stdout == "page of []\n"
     assert json.loads(run("--explain", "--json").stdout) == {"defects": []}
