@@ -83,7 +83,7 @@ def sweep(
     -------
     Sweep
         A method that fails is a row with its message, as is a problem that cannot be made. Ctrl-C keeps the rows so
-        far.
+        far, without the method that it stopped.
 
     Raises
     ------

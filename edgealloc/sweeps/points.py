@@ -13,6 +13,7 @@ from edgealloc.comparison import Comparison, compare
 from edgealloc.core.problem import Problem
 from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
+from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.scenarios.scenario import Scenario
 
@@ -78,7 +79,8 @@ class PointResult:
 def solve_point(job: Job, point: Point, on_progress: Callable[[Progress], None] | None) -> PointResult:
     """Make the problem, compare the methods, and turn what came of it into rows.
 
-    A problem that cannot be made becomes a failed row per method; Ctrl-C keeps the methods that are done.
+    A problem that cannot be made becomes a failed row per method; Ctrl-C keeps the methods that are done, and drops the
+    one that it stopped.
 
     Raises
     ------
@@ -99,6 +101,8 @@ def solve_point(job: Job, point: Point, on_progress: Callable[[Progress], None] 
         solution = table.solutions.get(name)
         if solution is None and name not in table.failures:
             continue  # interrupted before its turn
+        if solution is not None and solution.termination is Termination.INTERRUPTED:
+            continue  # what it had found so far would pass for its result in the means
         rows.append(_row(job, point, table, line, solution))
         if job.keep_history and solution is not None:
             history += _history(point, name, solution)

@@ -153,6 +153,15 @@ def test_interrupts_keep_the_rows_so_far() -> None:
     whole = ea.sweep(weighted, "w", [1.0, 2.0, 3.0], methods=["greedy"]).to_frame()
     pd.testing.assert_frame_equal(without_times(table.to_frame()), without_times(whole[:2]))
 
+    def stop_inside(report: ea.Progress) -> None:
+        if "certified" not in report.stage and report.bound is not None:
+            raise KeyboardInterrupt
+
+    # certified hands out what it has so far, which is no result of the method
+    cut = ea.sweep(weighted, "w", [1.0, 2.0], methods=["greedy", "certified"], on_progress=stop_inside)
+    assert cut.interrupted
+    assert [row["method"] for row in cut.rows] == ["greedy"]
+
     def make(value: float, seed: int) -> ea.SplitTraining:
         if value == 3.0:
             raise KeyboardInterrupt
