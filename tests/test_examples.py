@@ -65,6 +65,9 @@ def test_benchmarks_run_small(tmp_path: Path) -> None:
         "certificate.py": "--sizes 20x2 --loads proportional",
         "interior_cuts.py": "--users 12 --servers 2 --seeds 1",
         "resources.py": "--sizes 10 --growth 50",
+        "methods.py": "--sizes 6x2:1 --loads proportional --methods certified,greedy,nearest --plugin "
+        + str(ROOT / "examples" / "own_baseline.py"),
+        "never_below.py": "2 --methods certified,greedy",
     }
     for name, options in small.items():
         assert "----" in run([str(folder / name), *options.split()], tmp_path), name
