@@ -13,7 +13,7 @@ again. Nothing is proven about its optimality.
 
 Yuille & Rangarajan, "The concave-convex procedure", Neural Computation 15 (2003); as Liu & Zhao (arXiv 2409.20247,
 section 5) use it for their association. Their first penalty divides by sum x (1 - x), which is 0 at binary points;
-here it starts from the spread of the costs.
+here it starts from the spread of the costs. They are scaled to 1 for the solver, whose tolerances are absolute.
 
 Examples
 --------
@@ -86,14 +86,17 @@ class BinaryProgram:
         lower, upper = (np.array(one, dtype=np.float64) for one in (self.lower, self.upper))
         top = np.ones(cost.shape) if self.top is None else np.array(self.top, dtype=np.float64)
         faults = []
-        if cost.ndim != 1 or not np.isfinite(cost).all():
+        if cost.ndim != 1 or not cost.size or not np.isfinite(cost).all():
             faults.append(Fault("cost", "must be one finite number per entry"))
         if matrix.shape != (lower.size, cost.size) or upper.shape != lower.shape or lower.ndim != 1:
             faults.append(
                 Fault("matrix", f"has shape {matrix.shape} with {lower.size} lower and {upper.size} upper bounds; it "
                       f"must be (rows, {cost.size})")
             )
-        elif not np.isfinite(matrix.data).all() or (lower > upper).any() or np.isnan(lower + upper).any():
+        elif (
+            not np.isfinite(matrix.data).all() or not (lower <= upper).all() or np.isposinf(lower).any()
+            or np.isneginf(upper).any()
+        ):
             faults.append(Fault("lower, upper", "are crossed or hold numbers that are none"))
         if top.shape != cost.shape or not np.isin(top, (0.0, 1.0)).all():
             faults.append(Fault("top", "must be 0 or 1 for every entry"))
@@ -158,7 +161,7 @@ def minimise_binaries(
     starts : int
         How many: first `start` or the centre of the box, then points uniform in it.
     start : (K,) optional
-        In [0, 1]; a binary point mostly leads back to itself.
+        In [0, 1]; a binary point that keeps the rows mostly leads back to itself.
     seed : int
         Of the random starts.
     iterations : int
@@ -168,19 +171,26 @@ def minimise_binaries(
 
     Raises
     ------
+    DataError
+        A start of another shape, or outside [0, 1].
     SolverError
         The linear-programming solver failed.
     """
-    relaxation = _Relaxation(program)
     size = program.cost.size
-    spread = float(np.ptp(program.cost[program.top > 0.0])) if (program.top > 0.0).any() else 0.0
-    first = max(_FIRST_PENALTY * spread, 1e-12 * float(np.abs(program.cost).max(initial=0.0)), 1e-300)
+    if start is not None:
+        start = np.array(start, dtype=np.float64)
+        if start.shape != (size,) or not ((start >= 0.0) & (start <= 1.0)).all():
+            raise DataError(f"minimise_binaries: start must hold {size} numbers in [0, 1]")
+    relaxation = _Relaxation(program)
+    free = program.cost[program.top > 0.0]
+    spread = float(np.ptp(free)) if free.size else 0.0
+    # costs that are all the same leave the penalty alone: any will do
+    first = _FIRST_PENALTY * (spread if spread > 1e-9 * relaxation.unit else relaxation.unit)
     random = np.random.default_rng(seed)
     best: FloatArray | None = None
     least, ends, histories = np.inf, [], []
     for k in range(max(starts, 1)):
-        x = np.asarray(start, dtype=np.float64) if k == 0 and start is not None else np.full(size, 0.5)
-        x = random.random(size) if k else x
+        x = random.random(size) if k else np.full(size, 0.5) if start is None else start
         end, history, found = _one_start(program, relaxation, x * program.top, first, iterations, check)
         ends.append(end)
         histories.append(tuple(history))
@@ -259,7 +269,10 @@ def _dive(
 
 
 class _Relaxation:
-    """The polytope in HiGHS, loaded once; every solve changes the costs and starts from the last basis."""
+    """The polytope in HiGHS, loaded once; every solve changes the costs and starts from the last basis.
+
+    Costs are told in units of the largest one of an entry that is not forbidden.
+    """
 
     def __init__(self, program: BinaryProgram) -> None:
         import highspy
@@ -268,32 +281,41 @@ class _Relaxation:
         highs.setOptionValue("output_flag", False)
         highs.setOptionValue("threads", 1)
         columns = program.matrix.tocsc()
+        largest = float(np.abs(program.cost[program.top > 0.0]).max(initial=0.0))
+        self.unit = largest if largest > 0.0 else 1.0
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = program.cost.size, program.lower.size
-        lp.col_cost_ = program.cost
+        lp.col_cost_ = np.zeros(program.cost.size)
         lp.col_lower_, lp.col_upper_ = np.zeros(program.cost.size), program.top
         lp.row_lower_ = np.where(np.isneginf(program.lower), -highspy.kHighsInf, program.lower)
         lp.row_upper_ = np.where(np.isposinf(program.upper), highspy.kHighsInf, program.upper)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = columns.indptr, columns.indices, columns.data
-        highs.passModel(lp)
-        self._highs, self._size, self.solved = highs, program.cost.size, 0
+        if highs.passModel(lp) == highspy.HighsStatus.kError:
+            raise SolverError("minimise_binaries: HiGHS refused the program; are its coefficients too large?")
+        self._highs, self._top, self.solved = highs, program.top, 0
 
     def bound(self, low: FloatArray, high: FloatArray) -> None:
         """Change the bounds of the entries."""
-        self._highs.changeColsBounds(self._size, np.arange(self._size, dtype=np.int32), low, high)
+        self._highs.changeColsBounds(low.size, np.arange(low.size, dtype=np.int32), low, high)
 
     def solve(self, cost: FloatArray) -> FloatArray | None:
         """A vertex of least cost, None if there is no point at all."""
         import highspy
 
         highs = self._highs
-        highs.changeColsCost(self._size, np.arange(self._size, dtype=np.int32), cost)
-        highs.run()
+        scaled = np.where(self._top > 0.0, cost / self.unit, 0.0)
+        highs.changeColsCost(scaled.size, np.arange(scaled.size, dtype=np.int32), scaled)
         self.solved += 1
-        status = highs.getModelStatus()
-        if status == highspy.HighsModelStatus.kInfeasible:
-            return None
+        for _ in range(2):
+            highs.run()
+            status = highs.getModelStatus()
+            # every entry is bounded, so that nothing is unbounded
+            if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
+                return None
+            if status == highspy.HighsModelStatus.kOptimal:
+                break
+            highs.clearSolver()  # once more without the last basis
         if status != highspy.HighsModelStatus.kOptimal:
             raise SolverError(f"minimise_binaries: HiGHS ended with {highs.modelStatusToString(status)}")
         return np.clip(np.array(highs.getSolution().col_value, dtype=np.float64), 0.0, 1.0)

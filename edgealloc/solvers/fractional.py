@@ -28,8 +28,9 @@ The speed that takes least fuel per distance if a motor burns 2 + v^3 per hour: 
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,11 +55,15 @@ _SOLVERS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("CLARABEL", {"max_step_fraction": 0.9}),
     ("SCS", {"eps_abs": 1e-7, "eps_rel": 1e-7, "max_iters": 20_000}),
 )
+_TIME_LIMIT: Final = {"CLARABEL": "time_limit", "SCS": "time_limit_secs"}
 
 
 @dataclass(frozen=True)
 class Product:
-    """sum over entries of weight * first * second, both convex and >= 0; weight >= 0, numbers or a parameter."""
+    """sum over entries of weight * first * second, both convex and >= 0; weight >= 0, numbers or a parameter.
+
+    Shapes broadcast.
+    """
 
     first: Any
     second: Any
@@ -67,7 +72,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Ratio:
-    """sum over entries of weight * numerator / denominator: convex >= 0 over concave > 0; weight >= 0."""
+    """sum over entries of weight * numerator / denominator: convex >= 0 over concave > 0; weight >= 0.
+
+    Shapes broadcast. Where the concave function is not positive, the objective is inf.
+    """
 
     numerator: Any
     denominator: Any
@@ -81,17 +89,19 @@ class FractionalResult:
     Attributes
     ----------
     values : mapping
-        Variable -> value (a copy), of the best iterate.
+        Variable -> value (a copy), of the best iterate; of the start if there is none.
     objective : float
-        The original objective there.
+        The original objective there; inf if infeasible, -inf if unbounded.
     history : tuple of float
-        The original objective at the start and after every iteration: it never rises beyond the solver's tolerance.
+        The original objective at the start and after every iteration: from a feasible start it never rises beyond the
+        solver's tolerance.
     surrogate : tuple of float
         Optimal values of the majorised problems; the original objective of an iterate is never above.
-    status : {"converged", "iterations", "numerical"}
-        "numerical": a majorised problem could not be solved; what came before is kept.
+    status : {"converged", "iterations", "stopped", "numerical", "infeasible", "unbounded"}
+        "stopped": by `on_iteration` or for want of time; "numerical": a majorised problem could not be solved, what
+        came before is kept; the last two by a certificate of the solver for the first majorised problem.
     attempts : tuple of str
-        Solver failures, if any.
+        Solver failures, and solutions of reduced accuracy, if any.
     """
 
     values: Mapping[Any, FloatArray]
@@ -108,7 +118,7 @@ class FractionalProgram:
     Parameters
     ----------
     convex : cvxpy expression or float
-        The convex part.
+        The convex part; the entries of an array are summed.
     products : sequence of Product
     ratios : sequence of Ratio
     constraints : sequence of cvxpy constraints
@@ -121,7 +131,7 @@ class FractionalProgram:
     Raises
     ------
     DataError
-        A term that is not convex, concave or nonnegative as it must be.
+        A term that is not convex, concave or nonnegative as it must be, or shapes that do not broadcast.
 
     Notes
     -----
@@ -139,24 +149,33 @@ class FractionalProgram:
     ) -> None:
         import cvxpy as cp
 
-        self._convex = cp.sum(cp.vec(cp.Expression.cast_to_const(convex), order="F"))
+        self._convex = cp.sum(cp.vec(_constant(convex), order="F"))
         self._terms: list[_Term] = []
         self._compile_once = compile_once
         whole = list(constraints)
         for i, product in enumerate(products):
             first = _checked(product.first, f"products[{i}].first", "convex", whole)
             second = _checked(product.second, f"products[{i}].second", "convex", whole)
-            self._terms.append(_Term(product.weight, product.first, product.second, first, second, ratio=False))
+            self._terms.append(
+                _Term(f"products[{i}]", product.weight, product.first, product.second, first, second, ratio=False)
+            )
         for i, ratio in enumerate(ratios):
             numerator = _checked(ratio.numerator, f"ratios[{i}].numerator", "convex", whole)
             denominator = _checked(ratio.denominator, f"ratios[{i}].denominator", "concave", whole)
             self._terms.append(
-                _Term(ratio.weight, ratio.numerator, ratio.denominator, numerator, denominator, ratio=True)
+                _Term(f"ratios[{i}]", ratio.weight, ratio.numerator, ratio.denominator, numerator, denominator,
+                      ratio=True)
             )
         majoriser = self._convex + sum(term.majoriser for term in self._terms)
         self._problem = cp.Problem(cp.Minimize(majoriser), whole)
         if not self._problem.is_dcp():
             raise DataError("FractionalProgram: convex part or constraints are not convex by CVXPY's rules")
+        # the caller's, without ours: auxiliaries and what stands for a factor
+        objective = [self._convex, *(part for term in self._terms for part in (term.first, term.second))]
+        self._started = _unique(one for part in objective for one in part.variables())
+        self._variables = _unique(one for part in (*objective, *constraints) for one in part.variables())
+        parts = [*objective, *constraints, *(term.weight for term in self._terms)]
+        self._parameters = _unique(one for part in parts for one in part.parameters())
 
     @property
     def problem(self) -> cp.Problem:
@@ -164,8 +183,10 @@ class FractionalProgram:
         return self._problem
 
     def value(self) -> float:
-        """The original objective at the present values of the variables."""
-        return float(self._convex.value) + sum(term.value() for term in self._terms)
+        """The original objective at the present values of the variables; inf where it is not defined."""
+        with np.errstate(all="ignore"):
+            value = float(self._convex.value) + sum(term.value() for term in self._terms)
+        return math.inf if math.isnan(value) else value
 
     def minimise(
         self,
@@ -173,96 +194,143 @@ class FractionalProgram:
         *,
         tolerance: float = 1e-6,
         iterations: int = 200,
-        on_iteration: Callable[[int, float], None] | None = None,
+        on_iteration: Callable[[int, float], object] | None = None,
+        seconds_left: Callable[[], float] | None = None,
     ) -> FractionalResult:
         """Iterate from a point until the objective settles.
 
         Parameters
         ----------
         start : mapping
-            Variable -> value. Feasible, if the first entry of the history is to mean anything.
+            Variable -> value, for every variable of the objective. Feasible, if the first entry of the history is to
+            mean anything; and inside: from a factor of 0 the iteration hardly moves.
         tolerance : float
-            Relative fall of the objective within one iteration below which it has settled.
+            Relative fall of the objective from one iterate to the next below which it has settled.
         iterations : int
             At most this many majorised problems.
         on_iteration : callable, optional
-            ``(iteration, objective)``; what it raises passes through.
+            ``(iteration, objective)``; stops if it returns something true. What it raises passes through.
+        seconds_left : callable, optional
+            The solver stops when that time is over, what is needed to compile not counted.
 
         Raises
         ------
+        DataError
+            A variable without a start, a parameter without a value, or values that do not fit.
         SolverError
             Not even the first majorised problem could be solved, and the start has no finite objective.
         """
-        for variable, value in start.items():
-            variable.value = np.asarray(value, dtype=np.float64)
-        variables = [one for one in self._problem.variables() if one in start]
+        self._place(start)
         attempts: list[str] = []
-        best = {one: np.array(one.value) for one in variables}
-        objective = self.value()
-        history, surrogate = [objective], []
-        status = "iterations"
+        best = self._values()
+        history, surrogate = [self.value()], []
+        objective, status = math.inf, "iterations"
         for k in range(1, iterations + 1):
             for term in self._terms:
                 term.touch()
-            if not _solve(self._problem, self._compile_once, attempts):
-                status = "numerical"
+            ended, least = _solve(self._problem, self._compile_once, attempts, seconds_left or (lambda: math.inf))
+            if ended != "solved":
+                status = ended if k == 1 or ended == "stopped" else "numerical"
                 break
-            surrogate.append(float(self._problem.value))
+            surrogate.append(least)
             value = self.value()
             history.append(value)
-            if on_iteration is not None:
-                on_iteration(k, value)
-            before, objective = objective, min(objective, value)
-            if value <= objective or k == 1:
-                best = {one: np.array(one.value) for one in variables}
-            if before - value <= tolerance * abs(value):
-                status = "converged"
+            # the start may be infeasible, so that it neither counts as best nor as settled
+            settled = k > 1 and history[-2] - value <= tolerance * abs(value)
+            if value < objective:
+                objective, best = value, self._values()
+            stop = on_iteration is not None and on_iteration(k, value)
+            if settled or stop:
+                status = "converged" if settled else "stopped"
                 break
-        if not np.isfinite(objective):
+        if not surrogate:
+            objective = {"infeasible": math.inf, "unbounded": -math.inf}.get(status, history[0])
+        if not math.isfinite(objective) and status not in ("infeasible", "unbounded"):
             raise SolverError(f"FractionalProgram: no iterate has a finite objective ({'; '.join(attempts) or status})")
-        for variable, value in best.items():
-            variable.value = value
+        for variable, kept in best.items():
+            variable.value = kept
         return FractionalResult(best, objective, tuple(history), tuple(surrogate), status, tuple(attempts))
+
+    def _place(self, start: Mapping[Any, Any]) -> None:
+        """Set the variables, and check that nothing is without a value."""
+        known = {id(one) for one in self._variables}
+        for variable, value in start.items():
+            if id(variable) not in known:
+                raise DataError(f"minimise: start names {variable}, which is no variable of the program")
+            try:
+                variable.value = np.asarray(value, dtype=np.float64)
+            except ValueError as error:
+                raise DataError(f"minimise: start of variable {variable.name()}: {error}") from None
+        given = {id(one) for one in start}
+        for variable in self._started:
+            if id(variable) not in given:
+                raise DataError(f"minimise: start has no value for variable {variable.name()}{variable.shape}")
+        for parameter in self._parameters:
+            if parameter.value is None:
+                raise DataError(f"minimise: parameter {parameter.name()}{parameter.shape} has no value")
+
+    def _values(self) -> dict[Any, FloatArray]:
+        return {one: np.array(one.value) for one in self._variables if one.value is not None}
 
 
 class _Term:
     """One product or ratio: its auxiliaries as parameters, and the majoriser with them."""
 
-    def __init__(self, weight: Any, first: Any, second: Any, left: Any, right: Any, *, ratio: bool) -> None:
+    def __init__(
+        self, name: str, weight: Any, first: Any, second: Any, left: Any, right: Any, *, ratio: bool
+    ) -> None:
         import cvxpy as cp
 
-        self.weight, self.first, self.second, self.ratio = weight, _constant(first), _constant(second), ratio
-        shape = np.broadcast_shapes(left.shape, right.shape)
+        self.name, self.ratio = name, ratio
+        self.weight, self.first, self.second = _constant(weight), _constant(first), _constant(second)
+        if self.weight.variables():
+            raise DataError(f"FractionalProgram: {name}.weight holds variables; it must be numbers or a parameter")
+        shapes = left.shape, right.shape, self.weight.shape
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise DataError(f"FractionalProgram: {name} has factors and weight of shapes {shapes}, which do not "
+                            "broadcast") from None
         self.on_first = cp.Parameter(shape, nonneg=True)
         self.on_second = cp.Parameter(shape, nonneg=True)
         power = cp.power(right, -2) if ratio else cp.square(right)
         majorisers = cp.multiply(self.on_first, cp.square(left)), cp.multiply(self.on_second, power)
         self.majoriser = cp.sum(majorisers[0]) + cp.sum(majorisers[1])
+        if not self.weight.parameters():
+            self._weights()
 
     def value(self) -> float:
         """The original term at the present values."""
         first, second = np.asarray(self.first.value), np.asarray(self.second.value)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            entries = first / second if self.ratio else first * second
-        weighted = np.where(_numbers(self.weight) > 0.0, _numbers(self.weight) * entries, 0.0)
+        entries = np.where(second > 0.0, first / second, np.inf) if self.ratio else first * second
+        weight = self._weights()
+        weighted = np.where(weight > 0.0, weight * entries, 0.0)
         return float(np.broadcast_to(weighted, self.on_first.shape).sum())
 
     def touch(self) -> None:
         """Set the auxiliaries so that the majoriser touches the term at the present values."""
-        first = _floored(np.asarray(self.first.value, dtype=np.float64))
-        second = _floored(np.asarray(self.second.value, dtype=np.float64))
+        with np.errstate(all="ignore"):
+            first = _floored(np.asarray(self.first.value, dtype=np.float64))
+            second = _floored(np.asarray(self.second.value, dtype=np.float64))
         # z = b/(2a), or v = 1/(2 c r)
         auxiliary = 1.0 / (2.0 * first * second) if self.ratio else second / (2.0 * first)
-        weight = np.broadcast_to(_numbers(self.weight), self.on_first.shape)
+        weight = np.broadcast_to(self._weights(), self.on_first.shape)
         self.on_first.value = weight * auxiliary
         self.on_second.value = weight / (4.0 * auxiliary)
 
+    def _weights(self) -> FloatArray:
+        weight = np.asarray(self.weight.value, dtype=np.float64)
+        if not (np.isfinite(weight).all() and (weight >= 0.0).all()):
+            raise DataError(f"FractionalProgram: {self.name}.weight must be finite and >= 0")
+        return weight
 
-def _numbers(weight: Any) -> FloatArray:
-    return np.asarray(getattr(weight, "value", weight), dtype=np.float64)
+
+def _unique(many: Iterable[Any]) -> list[Any]:
+    return list({id(one): one for one in many}.values())
 
 
 def _floored(value: FloatArray) -> FloatArray:
+    value = np.nan_to_num(value, nan=1.0, posinf=1.0 / _FLOOR)
     return np.maximum(value, _FLOOR * max(float(np.max(value, initial=0.0)), _FLOOR))
 
 
@@ -291,21 +359,34 @@ def _checked(expression: Any, name: str, shape: str, constraints: list[Any]) -> 
     return bound
 
 
-def _solve(problem: cp.Problem, compile_once: bool, attempts: list[str]) -> bool:
+def _solve(
+    problem: cp.Problem, compile_once: bool, attempts: list[str], seconds_left: Callable[[], float]
+) -> tuple[str, float]:
+    """"solved", "infeasible", "unbounded", "stopped" or "numerical", and the optimal value."""
     import cvxpy as cp
 
-    for solver, options in _SOLVERS:
+    for solver, fixed in _SOLVERS:
+        left = seconds_left()
+        if left <= 0.0:
+            return "stopped", math.nan
+        options = fixed if left == math.inf else {**fixed, _TIME_LIMIT[solver]: left}
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
                 # an inaccurate majoriser still majorises: what counts is the original objective of its solution
-                warnings.simplefilter("ignore", UserWarning)
+                warnings.simplefilter("ignore")
                 problem.solve(solver=solver, ignore_dpp=not compile_once, **options)
+                value = problem.value
         except cp.SolverError as error:
             attempts.append(f"{solver}: {error}".splitlines()[0])
             continue
-        if problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-            return True
+        if problem.status == cp.OPTIMAL:
+            return "solved", float(value)
+        if problem.status == cp.USER_LIMIT and seconds_left() <= 0.0:
+            break
         attempts.append(f"{solver}: {problem.status}")
-        if problem.status in (cp.INFEASIBLE, cp.UNBOUNDED):
-            return False
-    return False
+        if problem.status == cp.OPTIMAL_INACCURATE:
+            return "solved", float(value)
+        # a first-order method's certificates are not to be believed where the others failed
+        if problem.status in (cp.INFEASIBLE, cp.UNBOUNDED) and solver != "SCS":
+            return problem.status, float(value)
+    return "stopped" if seconds_left() <= 0.0 else "numerical", math.nan

@@ -91,3 +91,38 @@ def test_faulty_programs() -> None:
         BinaryProgram([np.nan], [[1.0]], [0.0], [1.0])
     with pytest.raises(DataError, match="top"):
         BinaryProgram([1.0], [[1.0]], [0.0], [1.0], top=[0.5])
+    with pytest.raises(DataError, match="cost"):
+        BinaryProgram([], np.zeros((0, 0)), [], [])
+    with pytest.raises(DataError, match="crossed"):
+        BinaryProgram([1.0], [[1.0]], [-np.inf], [-np.inf])
+    program = BinaryProgram([1.0], [[1.0]], [0.0], [1.0])
+    with pytest.raises(DataError, match="start must hold 1"):
+        minimise_binaries(program, start=[2.0])
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-9, 1e12, 1e25])
+def test_units_of_the_cost_do_not_matter(unit: float) -> None:
+    """The solver's tolerances are absolute; the answer is that of costs near 1."""
+    for seed in range(4):
+        program, least = assignment(np.random.default_rng(seed), 4, 3, 1.1)
+        scaled = BinaryProgram(unit * program.cost, program.matrix, program.lower, program.upper)
+        plain, found = minimise_binaries(program), minimise_binaries(scaled)
+        assert plain.x is not None
+        assert found.x is not None
+        assert found.objective == pytest.approx(unit * plain.objective, rel=1e-9)
+        assert found.objective >= unit * least * (1 - 1e-9)
+
+
+def test_costs_that_say_nothing() -> None:
+    """All the same, or huge where forbidden: the rows alone decide, and the penalty still works."""
+    program, _ = assignment(np.random.default_rng(5), 4, 3, 1.2)
+    for cost in (np.zeros(12), np.ones(12)):
+        found = minimise_binaries(BinaryProgram(cost, program.matrix, program.lower, program.upper))
+        assert found.x is not None
+        assert "integral" in found.starts
+    forbidden = np.ones(12)
+    forbidden[0] = 0.0
+    cost = np.where(forbidden > 0.0, program.cost, 1e30)
+    found = minimise_binaries(BinaryProgram(cost, program.matrix, program.lower, program.upper, forbidden))
+    assert found.x is not None
+    assert found.x[0] == 0.0

@@ -6,7 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from edgealloc.errors import DataError
+from edgealloc.errors import DataError, SolverError
 from edgealloc.solvers.fractional import FractionalProgram, Product, Ratio
 
 
@@ -80,3 +80,80 @@ def test_faulty_terms() -> None:
         FractionalProgram(0.0, ratios=[Ratio(1.0, cp.square(x))])
     with pytest.raises(DataError, match="not convex"):
         FractionalProgram(cp.sqrt(cp.pos(x)))
+    with pytest.raises(DataError, match=r"products\[0\].weight must be finite and >= 0"):
+        FractionalProgram(0.0, products=[Product(cp.pos(x), 1.0, [1.0, -1.0])])
+    with pytest.raises(DataError, match=r"products\[0\].weight holds variables"):
+        FractionalProgram(0.0, products=[Product(cp.pos(x), 1.0, x)])
+    with pytest.raises(DataError, match=r"shapes \(\(2,\), \(3,\), \(\)\)"):
+        FractionalProgram(0.0, products=[Product(cp.pos(x), cp.Variable(3, nonneg=True))])
+
+
+def test_faulty_starts() -> None:
+    """What has no value, or one that does not fit, is named."""
+    x, y = cp.Variable(2, nonneg=True, name="x"), cp.Variable(nonneg=True, name="y")
+    price = cp.Parameter(nonneg=True, name="price")
+    program = FractionalProgram(0.0, products=[Product(x, 1.0 + y, price)])
+    with pytest.raises(DataError, match="no value for variable y"):
+        program.minimise({x: [1.0, 1.0]})
+    with pytest.raises(DataError, match=r"parameter price.* has no value"):
+        program.minimise({x: [1.0, 1.0], y: 1.0})
+    price.value = 1.0
+    with pytest.raises(DataError, match="variable x: Invalid dimensions"):
+        program.minimise({x: [1.0, 1.0, 1.0], y: 1.0})
+    with pytest.raises(DataError, match="no variable of the program"):
+        program.minimise({x: [1.0, 1.0], y: 1.0, cp.Variable(): 1.0})
+
+
+def test_shapes() -> None:
+    """Scalars, matrices and weights broadcast; c/r + r has its least value 2 sqrt(c) at r = sqrt(c)."""
+    for shape in ((), (1,), (3,), (2, 3)):
+        r, c = cp.Variable(shape, pos=True), np.array([1.0, 4.0, 9.0])
+        program = FractionalProgram(cp.sum(r), ratios=[Ratio(1.0, r, c)], constraints=[r <= 100.0])
+        found = program.minimise({r: np.full(shape, 2.0)}, tolerance=1e-9)
+        least = 2.0 * np.sqrt(c.sum()) if r.size == 1 else 2.0 * np.sqrt(c).sum() * r.size / 3
+        assert found.objective == pytest.approx(least, rel=1e-5)
+
+
+def test_an_infeasible_start_is_no_answer() -> None:
+    """x + 1/x over x >= 2 from x = 1: the start is better than any feasible point."""
+    x = cp.Variable(pos=True)
+    found = FractionalProgram(x, ratios=[Ratio(1.0, x)], constraints=[x >= 2.0]).minimise({x: 1.0})
+    assert found.objective == pytest.approx(2.5, rel=1e-6)
+    assert found.values[x] == pytest.approx(2.0, rel=1e-6)
+    assert found.status == "converged"
+
+
+def test_a_start_outside_the_domain() -> None:
+    """1/x at x = 0 is inf, without a warning, and is left."""
+    x = cp.Variable(nonneg=True)
+    found = FractionalProgram(x, ratios=[Ratio(1.0, x)], constraints=[x <= 5.0]).minimise({x: 0.0})
+    assert found.history[0] == np.inf
+    assert found.objective == pytest.approx(2.0, rel=1e-5)
+
+
+def test_infeasible_unbounded_stopped() -> None:
+    x, y = cp.Variable(nonneg=True), cp.Variable(nonneg=True)
+    start = {x: 1.0, y: 1.0}
+    found = FractionalProgram(0.0, products=[Product(x, y)], constraints=[x >= 2.0, x <= 1.0]).minimise(start)
+    assert (found.status, found.objective) == ("infeasible", np.inf)
+    z = cp.Variable(nonneg=True)
+    found = FractionalProgram(-z, products=[Product(x, y)]).minimise({**start, z: 1.0})
+    assert (found.status, found.objective) == ("unbounded", -np.inf)
+    seen: list[int] = []
+
+    def second(iteration: int, _value: float) -> bool:
+        seen.append(iteration)
+        return iteration == 2
+
+    found = FractionalProgram(x, ratios=[Ratio(1.0, x)]).minimise({x: 9.0}, tolerance=0.0, on_iteration=second)
+    assert (found.status, seen) == ("stopped", [1, 2])
+    left = iter([10.0, 10.0, 0.0])
+    found = FractionalProgram(x, ratios=[Ratio(1.0, x)]).minimise(
+        {x: 9.0}, tolerance=0.0, seconds_left=lambda: next(left))
+    assert (found.status, len(found.surrogate)) == ("stopped", 2)
+
+
+def test_no_finite_iterate() -> None:
+    x = cp.Variable(nonneg=True)
+    with pytest.raises(SolverError, match="no iterate"):
+        FractionalProgram(0.0, ratios=[Ratio(1.0, x)], constraints=[x <= 1.0]).minimise({x: 0.0}, iterations=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from instances import chunks, instance, sized
+from limits_instances import limited, sized_limited
 
 import edgealloc as ea
 from edgealloc.formulations.split_training.fp_model import RelaxedModel
@@ -114,3 +116,71 @@ def test_warm_start_is_not_made_worse() -> None:
     assert found.objective is not None
     assert start.objective is not None
     assert found.objective <= start.objective * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", [16, 20, 35, 49, 71, 74, 103])
+def test_an_association_that_breaks_a_limit_is_never_the_best(seed: int) -> None:
+    """Caps and server memory: the first association breaks them and is cheap; what keeps them is returned."""
+    problem = limited(seed)
+    found = problem.solve("fp-cccp")
+    assert found.objective is not None, found.attempts
+    assert found.allocation is not None
+    assert problem.relative_violation(found.allocation) <= 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounds_get_the_resources_of_rounds(seed: int) -> None:
+    """Planned as if every delay counted, but with the resources that make the longest one short."""
+    problem = sized_limited(seed, 4, 2, feasible=True, rounds=True, deadlines=False, caps=False, server_memory=False,
+                            exactly=False)
+    found = problem.solve("fp-cccp")
+    assert found.allocation is not None
+    again = optimal_allocation(problem, found.allocation.server, found.allocation.local_layers)
+    assert found.objective == pytest.approx(problem.evaluate(again).objective, rel=1e-9)
+
+
+def test_warm_start_with_fully_local_users() -> None:
+    """Neither made worse, nor are the cuts of users that train alone forgotten."""
+    for seed in range(3):
+        problem = instance(seed, fu=True, max_local="layers", stability_limit=False, device_memory=False)
+        start = problem.solve("local-only")
+        assert start.allocation is not None
+        assert (start.allocation.server < 0).any()
+        found = problem.solve("fp-cccp", warm_start=start)
+        assert found.objective is not None
+        assert start.objective is not None
+        assert found.objective <= start.objective * (1 + 1e-9)
+
+
+def test_warm_start_that_breaks_a_limit_is_told() -> None:
+    problem = sized(0, 3, 2, extreme=False, dead_links=False, max_local="split")
+    start = problem.solve("edge-only").allocation
+    assert start is not None
+    broken = dataclasses.replace(start, bandwidth_hz=9.0 * start.bandwidth_hz)
+    found = problem.solve("fp-cccp", warm_start=broken)
+    assert "warm start violates a limit and was not used" in found.attempts
+    assert found.objective == problem.solve("fp-cccp").objective
+
+
+def test_a_cut_of_zero_is_left() -> None:
+    """The majoriser of a product keeps a factor of 0 there: whoever stands at cut 0 must get away from it."""
+    problem = sized(3, 5, 2, layers=8, extreme=False, dead_links=False, min_local=0, max_local="split",
+                    stability_limit=False, device_memory=False)
+    server, model = np.argmax(problem.gain, axis=1), RelaxedModel(problem)
+    relaxed, _ = model.minimise(server, np.zeros(5), tolerance=1e-6, on_iteration=lambda _k, _v: None)
+    assert relaxed.max() > 4.0
+
+
+def test_what_fractional_programming_reached_in_time_counts() -> None:
+    """Time is up within the first step 1: its last iterate is rounded and used."""
+    problem = ea.Scenario.random(20, 3, seed=0).split_training()
+
+    def stop(line: ea.Progress) -> None:
+        if line.stage == "fp" and line.iteration == 3:
+            raise KeyboardInterrupt
+
+    solution = problem.solve("fp-cccp", on_progress=stop)
+    first = problem.solve("fp-cccp", time_limit_s=1e-6)
+    assert first.objective is not None
+    assert solution.objective is not None
+    assert solution.objective < first.objective

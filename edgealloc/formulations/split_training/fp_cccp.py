@@ -9,8 +9,8 @@ Repeated until the association stays. The printed step 2 holds every share fixed
 whose bandwidth is handed out already (docs/liu_zhao_2024.md). Here a user costs on every server what it would cost
 there with the share that it would buy at that server's prices (the multipliers of its present users), those shares may
 exceed a server by a margin, since all shares are set anew afterwards, and a new association is taken only if it is
-cheaper once they are; otherwise half as many users may move, and then the margin grows. So the objective never rises
-from one iteration to the next.
+cheaper once they are; otherwise half as many users may move, and then the margin grows. Rounded cuts, too, are taken
+only if they are cheaper. So the objective, limits that are broken counted at a high price, never rises.
 
 ``count_upload_delay=False`` is the algorithm as printed; with True the term 1/r is added, which is convex already.
 Nothing is proven: the answer is a stationary point (status LOCALLY_SOLVED), to be read against a certified bound.
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.method import Outcome
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.errors import SolverError
@@ -60,16 +61,17 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
     Parameters
     ----------
     problem : SplitTraining
-        Deadlines are minded by the last exact resource solve only, and synchronous rounds are planned as if every
-        delay counted: with them the answer is a heuristic that may be rejected.
+        Step 1 knows no deadlines, caps or server memory: they are minded where rounded cuts and associations are
+        compared, and by the exact resources. Synchronous rounds are planned as if every delay counted. So with these
+        limits nothing feasible may be found where something is.
     run : Run
-        `warm_start` gives the first association and cuts; by default everybody is on the server of best rate and cut
-        in the middle.
+        `warm_start` gives the first association and cuts, if it keeps every limit; by default everybody is on the
+        server of best rate and cut in the middle.
 
     Returns
     -------
     Outcome
-        Without a bound; `converged` if the association settled.
+        Without a bound; `converged` if the association settled, and the last cuts by fractional programming had.
     """
     state = _State(problem, run)
     termination, converged = Termination.ITERATIONS, False
@@ -80,9 +82,11 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
             for k in range(1, _ITERATIONS + 1):
                 state.step_cuts()
                 moved = state.step_association()
-                run.report("cccp", k, state.objective)
+                run.report("cccp", k, state.feasible_objective)
                 if not moved:
-                    termination, converged = Termination.CONVERGED, True
+                    converged = state.cuts_ended == "converged"
+                    if state.cuts_ended != "iterations":
+                        termination = Termination.CONVERGED if converged else Termination.NUMERICAL
                     break
     except TimeUpError:
         termination = Termination.TIME_LIMIT
@@ -99,57 +103,89 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
 class _State:
     """The present association and cuts, and the best allocation so far."""
 
+    best: Allocation | None
+    model: RelaxedModel | None
+
     def __init__(self, problem: SplitTraining, run: Run) -> None:
         self.problem, self.run = problem, run
         # rounds: see `run`
         self.model_problem = problem if problem.delay == "sum" else problem.replace(delay="sum")
-        self.objective, self.best = math.inf, None
+        self.objective, self.best, self.excess = math.inf, None, math.inf
         self.attempts: list[str] = []
-
-    best: Allocation | None
+        self.model = None
+        self.cuts_ended = "converged"  # how the last step 1 did
 
     def begin(self) -> None:
-        """First association and cuts, and the model of step 1."""
+        """First association and cuts."""
         problem, cuts = self.model_problem, self.model_problem.cuts
         self.data = reduce(problem)
         self.split = can_split(problem)
-        middle = (cuts.low + cuts.high + 1) // 2
-        if self.run.warm_start is not None:
-            start = self.run.warm_start
+        start = self.run.warm_start
+        if start is not None and self.problem.relative_violation(start) > FEASIBILITY_TOLERANCE:
+            self.attempts.append("warm start violates a limit and was not used")
+            start = None
+        middle = np.where(self.split, (cuts.low + cuts.high + 1) // 2, problem.layers)
+        self.relaxed = np.where(self.split, 0.5 * (cuts.low + cuts.high), 0.0)
+        if start is not None:
             self.server = np.array(start.server)
             self.cut = np.where(self.server >= 0, start.local_layers, middle)
+            self.relaxed = np.where(self.server >= 0, start.local_layers, self.relaxed)
         else:
             self.server = np.where(self.split, ASSOCIATION_RULES["best-rate"](problem, self.run), -1)
-            self.cut = np.array(middle)
-        self.cut = np.where(self.split, np.clip(self.cut, cuts.low, cuts.high), problem.layers)
+            self.cut = middle
         self.radius = problem.users  # how many users may move at once
-        self.relaxed = np.where(self.split, 0.5 * (cuts.low + cuts.high), 0.0)
         self.offer()
-        self.model = RelaxedModel(problem)
 
     def offer(self) -> None:
-        """Keep the present association and cuts, with exact resources, if they are the best so far."""
-        cut = np.where(self.server >= 0, self.cut, self.problem.layers)
-        allocation = optimal_allocation(self.model_problem, self.server, cut)
-        value = self.problem.evaluate(allocation).objective
-        if value < self.objective:
-            self.objective, self.best = value, allocation
+        """Keep the present association and cuts, with exact resources, if they are the best so far: first of all by
+        the limits that they keep."""
+        allocation = optimal_allocation(self.problem, self.server, self._cuts_at(self.server))
+        value, excess = self.problem.evaluate(allocation).objective, self.problem.relative_violation(allocation)
+        excess = excess if excess > FEASIBILITY_TOLERANCE else 0.0
+        if self.best is None or (excess, value) < (self.excess, self.objective):
+            self.objective, self.best, self.excess = value, allocation, excess
+
+    @property
+    def feasible_objective(self) -> float | None:
+        """Of the best so far, None if it breaks a limit."""
+        return self.objective if self.excess <= 0.0 else None
 
     # ---- step 1 ------------------------------------------------------------------------------------------------
 
     def step_cuts(self) -> None:
         """Fractional programming at the present association, and the cuts rounded."""
-        if not (self.server >= 0).any():
+        remote = self.server >= 0
+        self.cuts_ended = "converged"
+        if not remote.any():
             return
+        interrupted = False
 
-        def watch(iteration: int, _value: float) -> None:
-            self.run.check_time()
-            self.run.report("fp", iteration, self.objective)
+        def watch(iteration: int, _value: float) -> bool:
+            nonlocal interrupted
+            try:
+                self.run.report("fp", iteration, self.feasible_objective)
+            except KeyboardInterrupt:
+                interrupted = True
+            return interrupted or self.run.seconds_left <= 0.0
 
-        self.relaxed, found = self.model.minimise(self.server, self.relaxed, tolerance=_SETTLED, on_iteration=watch)
-        self.attempts += [one for one in found.attempts if one not in self.attempts]
-        self.cut = self._rounded(self.relaxed)
-        self.offer()
+        self.model = self.model or RelaxedModel(self.model_problem)
+        self.run.check_time()
+        relaxed, found = self.model.minimise(
+            self.server, self.relaxed, tolerance=_SETTLED, on_iteration=watch,
+            seconds_left=lambda: self.run.seconds_left,
+        )
+        # reduced accuracy does not matter: what comes of it is settled anew
+        told = (one for one in found.attempts if not one.endswith("inaccurate"))
+        self.attempts = list(dict.fromkeys([*self.attempts, *told]))
+        self.cuts_ended = found.status
+        self.relaxed = np.where(remote, relaxed, self.relaxed)
+        cut = np.where(remote, self._rounded(self.relaxed), self.cut)
+        if self._settle(self.server, cut).cost < self._settle(self.server, self.cut).cost:
+            self.cut = cut
+            self.offer()
+        if interrupted:
+            raise KeyboardInterrupt
+        self.run.check_time()
 
     def _rounded(self, relaxed: FloatArray) -> IntArray:
         """Each cut up or down, whichever is cheaper with the resources for the nearest ones."""
@@ -174,8 +210,9 @@ class _State:
     def step_association(self) -> bool:
         """Move users by the convex-concave procedure; whether a cheaper association was found."""
         problem = self.model_problem
-        settled = settle(self.data, self.server, self._cuts_at(self.server))
-        program = _Association(problem, self.data, self.cut, self.split, settled)
+        settled = self._settle(self.server, self.cut)
+        program = _Association(problem, self.data, self.cut, self.split, settled, self.server)
+        self.run.check_time()
         for margin in _MARGINS:
             radius = min(2 * self.radius, self.server.size)
             while radius >= 1:
@@ -187,7 +224,7 @@ class _State:
                     server = program.servers(found.x)
                     if (server == self.server).all():
                         break
-                    cost = settle(self.data, server, self._cuts_at(server), settled.price).cost
+                    cost = self._settle(server, self.cut, settled.price).cost
                     if cost < settled.cost * (1.0 - 0.1 * _SETTLED):
                         self.server, self.radius = server, radius
                         self.offer()
@@ -198,12 +235,16 @@ class _State:
     def _cuts_at(self, server: IntArray) -> IntArray:
         return np.where(server >= 0, self.cut, self.model_problem.layers)
 
+    def _settle(self, server: IntArray, cut: IntArray, guess: FloatArray | None = None) -> Settled:
+        return settle(self.data, server, np.where(server >= 0, cut, self.model_problem.layers), guess)
+
 
 class _Association:
     """Step 2 at given cuts: cost and shares of every user on every server at present prices, fully local included."""
 
     def __init__(
-        self, problem: SplitTraining, data: Reduced, cut: IntArray, split: npt.NDArray[np.bool_], settled: Settled
+        self, problem: SplitTraining, data: Reduced, cut: IntArray, split: npt.NDArray[np.bool_], settled: Settled,
+        server: IntArray,
     ) -> None:
         n, m = problem.users, problem.servers
         self.shape = (n, m + 1)
@@ -223,6 +264,13 @@ class _Association:
         alone = np.asarray(data.user["local_cost"])
         self.allowed[:, m] = np.isfinite(alone)
         cost[:, m] = np.where(self.allowed[:, m], alone, 0.0)
+        # An option that costs more than all do now, even if given a whole server, makes nothing better: without it the
+        # costs are of a size.
+        worth = settled.price[:, 0] * problem.bandwidth_max_hz + settled.price[:, 1] * problem.server_frequency_max_hz
+        here = np.arange(n), np.where(server >= 0, server, m)
+        possible = self.allowed[here]
+        self.allowed &= cost <= settled.cost + np.append(np.maximum(worth, 0.0), 0.0)
+        self.allowed[here] = possible
         self.cost, self.band, self.clock, self.memory = np.where(self.allowed, cost, 0.0), band, clock, memory
         self.problem = problem
 

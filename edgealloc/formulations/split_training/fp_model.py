@@ -107,7 +107,8 @@ class RelaxedModel:
         return [summed, rest <= 1.0, total + cp.multiply(self.parameter["more"], rest) == 1.0]
 
     def minimise(
-        self, server: IntArray, cut: FloatArray, *, tolerance: float, on_iteration: Callable[[int, float], None]
+        self, server: IntArray, cut: FloatArray, *, tolerance: float, on_iteration: Callable[[int, float], object],
+        seconds_left: Callable[[], float] | None = None,
     ) -> tuple[FloatArray, FractionalResult]:
         """Relaxed cuts (N,) of a stationary point at an association; what fully local users get means nothing.
 
@@ -116,15 +117,18 @@ class RelaxedModel:
         server : (N,) int
             -1 where fully local.
         cut : (N,)
-            Relaxed cuts to start from; resources start from equal shares.
-        tolerance, on_iteration
+            Relaxed cuts to start from, raised to half a layer where allowed, since a product whose factor is 0 has a
+            majoriser that keeps it there; resources start from equal shares.
+        tolerance, on_iteration, seconds_left
             See `FractionalProgram.minimise`.
         """
         layers = self.problem.layers
+        cut = np.maximum(cut, _LEAST_CUT)
         order = self._set_association(server, cut)
         values = dict.fromkeys((self.device, self.power, self.band, self.clock, self.rate), np.ones(server.size))
         values[self.cut] = np.clip(cut / layers, self.low, self.high)[order]
-        found = self.program.minimise(values, tolerance=tolerance, on_iteration=on_iteration)
+        found = self.program.minimise(
+            values, tolerance=tolerance, on_iteration=on_iteration, seconds_left=seconds_left)
         relaxed = np.empty(server.size)
         relaxed[order] = np.asarray(found.values[self.cut]) * layers
         return relaxed, found
@@ -135,7 +139,7 @@ class RelaxedModel:
         remote = server >= 0
         m = np.where(remote, server, 0)
         n = np.arange(problem.users)
-        whole = np.clip(np.round(cut), self.low * problem.layers, self.high * problem.layers).astype(np.int64)
+        whole = np.round(np.clip(cut, self.low * problem.layers, self.high * problem.layers)).astype(np.int64)
         middle = np.where(remote, np.minimum(whole, problem.layers - 1), problem.layers)
         at = equal_allocation(problem, m, middle)
         band, clock, power, device = (
@@ -170,7 +174,10 @@ class RelaxedModel:
 
         values = {
             "device_time": _share(device_time, on_device), "device_energy": _share(device_energy, on_device),
-            "device_low": problem.user_frequency_min_hz / device, "device_high": problem.user_frequency_max_hz / device,
+            # the best device clock depends on nothing else and is the reference: a box around 1 keeps those near it
+            # whose part of the objective is below the solver's tolerance
+            "device_low": np.maximum(problem.user_frequency_min_hz / device, 0.5),
+            "device_high": np.minimum(problem.user_frequency_max_hz / device, 2.0),
             "on_device": scale * problem.layers * on_device,
             "work_time": _share(work_time, on_server), "work_energy": _share(work_energy, on_server),
             "work_constant": _share(work_constant, on_server), "on_server": scale * problem.layers * on_server,
@@ -195,6 +202,8 @@ class RelaxedModel:
         return order
 
 
+#: Layers; see `RelaxedModel.minimise`.
+_LEAST_CUT: Final = 0.5
 #: Up to this many users the compiled program is kept; see `FractionalProgram`.
 _COMPILED_ONCE: Final = 120
 
