@@ -3,6 +3,8 @@
     python benchmarks/certificate.py --markdown docs/benchmarks/certificate.md
     python benchmarks/proof.py --markdown docs/benchmarks/proof.md
     python benchmarks/resources.py --markdown docs/benchmarks/resources.md
+    python benchmarks/methods.py --sizes 8x2:334,50x5:17 --seconds 20 --workers 2 --methods ... --out docs/benchmarks
+    python benchmarks/never_below.py --workers 2 --markdown docs/benchmarks/never_below.md
     python docs/update_numbers.py               all blocks
     python docs/update_numbers.py defects       only those named
 """

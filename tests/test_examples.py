@@ -53,8 +53,11 @@ def test_readme_python(tmp_path: Path) -> None:
         rows = [line.replace(" *", "").split() for line in text.splitlines() if line.endswith(ends)]
         return {row[0]: float(row[1]) for row in rows}
 
-    # another machine may stop at another allocation within the gap of 1e-3
-    assert objectives(run(["-c", code[1]], tmp_path)) == pytest.approx(objectives(shown[1]), rel=2e-3)
+    # another machine may stop at another allocation within the gap of 1e-3, and at another local optimum
+    printed, local = objectives(run(["-c", code[1]], tmp_path)), ("fp-cccp", "alternating", "gucro")
+    for name, value in objectives(shown[1]).items():
+        assert printed[name] == pytest.approx(value, rel=2e-2 if name in local else 2e-3), name
+    assert set(printed) == set(objectives(shown[1]))
     assert set(objectives(shown[1])) == {method.name for method in METHODS if not method.slow}
 
 
