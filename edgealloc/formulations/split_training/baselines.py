@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -197,51 +198,14 @@ def run_baseline(name: str, problem: SplitTraining, run: Run) -> Outcome:
     return outcome
 
 
-def edge_only(problem: SplitTraining, run: Run) -> Outcome:
-    """Smallest allowed cut on the server of best rate, resources optimised."""
-    return run_baseline("edge-only", problem, run)
-
-
-def local_only(problem: SplitTraining, run: Run) -> Outcome:
-    """Fully local where allowed, else the largest cut on the server of best rate, resources optimised."""
-    return run_baseline("local-only", problem, run)
-
-
-def alpha_only(problem: SplitTraining, run: Run) -> Outcome:
-    """Server of best rate, random resources, best cut for them."""
-    return run_baseline("alpha-only", problem, run)
-
-
-def resource_only(problem: SplitTraining, run: Run) -> Outcome:
-    """Server of best rate, random cut, resources optimised."""
-    return run_baseline("resource-only", problem, run)
-
-
-def greedy(problem: SplitTraining, run: Run) -> Outcome:
-    """Server of best rate, best cut, equal shares."""
-    return run_baseline("greedy", problem, run)
-
-
-def random(problem: SplitTraining, run: Run) -> Outcome:
-    """Random server, best cut, equal shares."""
-    return run_baseline("random", problem, run)
-
-
-def rucaa(problem: SplitTraining, run: Run) -> Outcome:
-    """Random server, best cut, equal shares: the rules of `random`."""
-    return run_baseline("rucaa", problem, run)
-
-
-def gucaa(problem: SplitTraining, run: Run) -> Outcome:
-    """Server of best rate, best cut, equal shares: the rules of `greedy`."""
-    return run_baseline("gucaa", problem, run)
-
-
-def aauco(problem: SplitTraining, run: Run) -> Outcome:
-    """Association that no single move improves at equal shares, best cuts, equal shares."""
-    return run_baseline("aauco", problem, run)
-
-
-def gucro(problem: SplitTraining, run: Run) -> Outcome:
-    """Server of best rate, cuts and resources optimised in turns."""
-    return run_baseline("gucro", problem, run)
+# What `methods` names; their summaries say what each does.
+edge_only = partial(run_baseline, "edge-only")
+local_only = partial(run_baseline, "local-only")
+alpha_only = partial(run_baseline, "alpha-only")
+resource_only = partial(run_baseline, "resource-only")
+greedy = partial(run_baseline, "greedy")
+random = partial(run_baseline, "random")
+rucaa = partial(run_baseline, "rucaa")
+gucaa = partial(run_baseline, "gucaa")
+aauco = partial(run_baseline, "aauco")
+gucro = partial(run_baseline, "gucro")
