@@ -168,7 +168,7 @@ _TABLE: Final = (
     ),
     Reference(
         "lemarechal1995bundle", "article", "New Variants of Bundle Methods",
-        (("Lemaréchal", "Claude"), ("Nemirovskii", "Arkadii"), ("Nesterov", "Yurii")), "1995",
+        (("Lemaréchal", "C."), ("Nemirovskii", "A."), ("Nesterov", "Yu.")), "1995",
         {"journal": "Mathematical Programming", "volume": "69", "pages": "111--147"}, from_memory=True,
     ),
     # ---- solvers and modellers

@@ -15,7 +15,7 @@ from edgealloc.errors import InfeasibleError, SolverError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Explanation", "Solution"]
+__all__ = ["Explanation", "Solution", "check_found"]
 
 A = TypeVar("A")
 C = TypeVar("C")
@@ -98,11 +98,7 @@ class Solution(Generic[A, C]):
         SolverError
             No allocation was found.
         """
-        if self.diagnosis is not None:
-            raise InfeasibleError(f"the problem is infeasible:\n{self.diagnosis.text()}")
-        if self.allocation is None:
-            why = "; ".join(self.attempts) or f"stopped by {self.termination}"
-            raise SolverError(f"method '{self.method}' found no allocation: {why}")
+        check_found(self)
         return self
 
     def to_frame(self) -> pd.DataFrame:
@@ -203,3 +199,27 @@ def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(dict(columns))
+
+
+class _Result(Protocol):
+    """What `check_found` looks at."""
+
+    @property
+    def allocation(self) -> Any: ...
+    @property
+    def diagnosis(self) -> Diagnosis | None: ...
+    @property
+    def attempts(self) -> tuple[str, ...]: ...
+    @property
+    def termination(self) -> Termination: ...
+    @property
+    def method(self) -> str: ...
+
+
+def check_found(result: _Result) -> None:
+    """Raise what is known if a result holds no allocation: InfeasibleError where proven, else SolverError."""
+    if result.diagnosis is not None:
+        raise InfeasibleError(f"the problem is infeasible:\n{result.diagnosis.text()}")
+    if result.allocation is None:
+        why = "; ".join(result.attempts) or f"stopped by {result.termination}"
+        raise SolverError(f"method '{result.method}' found no allocation: {why}")

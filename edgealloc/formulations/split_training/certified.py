@@ -17,17 +17,21 @@ from typing import TYPE_CHECKING
 
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import Outcome
-from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.split_training.conflicts import explain_conflict, judge
 from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import prove, worth_trying
-from edgealloc.formulations.split_training.reduced import reduce, stiffer
-from edgealloc.formulations.split_training.resources import optimal_allocation
+from edgealloc.formulations.split_training.reduced import reduce
 from edgealloc.formulations.split_training.rounds import solve_rounds
-from edgealloc.formulations.split_training.stages import bound_prices, one_blas_thread, stages, warm_up
+from edgealloc.formulations.split_training.stages import (
+    bound_prices,
+    kept_allocation,
+    one_blas_thread,
+    stages,
+    warm_up,
+)
 from edgealloc.solvers.pricing import Pricing
 
 if TYPE_CHECKING:
@@ -98,13 +102,9 @@ def _outcome(
 ) -> Outcome:
     if diagnosis is not None:
         return Outcome(diagnosis=diagnosis, termination=Termination.STAGES_EXHAUSTED, attempts=tuple(attempts))
-    allocation = None
-    if pricing.kept is not None:
-        best = pricing.kept
-        allocation = optimal_allocation(problem, best.server, best.cut, data=pricing.data)
-        if pricing.data.timed and problem.relative_violation(allocation) > FEASIBILITY_TOLERANCE:
-            # a deadline that is kept by a hair costs more than an elastic one: make it stiffer
-            allocation = optimal_allocation(problem, best.server, best.cut, data=stiffer(pricing.data))
     proven = state.prices is not None and math.isfinite(state.bound)
-    return Outcome(allocation=allocation, bound=state.bound if proven else None, termination=state.termination,
-                   bound_prices=bound_prices(pricing, state) if proven else {}, attempts=tuple(attempts))
+    return Outcome(
+        allocation=kept_allocation(problem, pricing), bound=state.bound if proven else None,
+        termination=state.termination, bound_prices=bound_prices(pricing, state) if proven else {},
+        attempts=tuple(attempts),
+    )

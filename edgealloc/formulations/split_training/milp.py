@@ -27,7 +27,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.method import Outcome
-from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Status, Termination
 from edgealloc.formulations.split_training.ascent import GUARD, Options
@@ -35,9 +34,15 @@ from edgealloc.formulations.split_training.milp_model import AssociationModel
 from edgealloc.formulations.split_training.options import without_option
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import list_all
-from edgealloc.formulations.split_training.reduced import reduce, stiffer, without_deadlines
-from edgealloc.formulations.split_training.resources import optimal_allocation, settle
-from edgealloc.formulations.split_training.stages import bound_prices, one_blas_thread, warm_up
+from edgealloc.formulations.split_training.reduced import reduce, without_deadlines
+from edgealloc.formulations.split_training.resources import settle
+from edgealloc.formulations.split_training.stages import (
+    bound_prices,
+    kept_allocation,
+    offer_warm_start,
+    one_blas_thread,
+    warm_up,
+)
 from edgealloc.solvers.bundle import Bundle
 from edgealloc.solvers.milp import MilpResult, solve_milp
 from edgealloc.solvers.pricing import Pricing, maximise_bound
@@ -94,15 +99,12 @@ def run(problem: SplitTraining, run: Run) -> Outcome:
 
 
 def _outcome(problem: SplitTraining, pricing: SplitPricing, state: Pricing, attempts: list[str]) -> Outcome:
-    allocation = None
-    if pricing.kept is not None:
-        best = pricing.kept
-        allocation = optimal_allocation(problem, best.server, best.cut, data=pricing.data)
-        if pricing.data.timed and problem.relative_violation(allocation) > FEASIBILITY_TOLERANCE:
-            allocation = optimal_allocation(problem, best.server, best.cut, data=stiffer(pricing.data))
     proven = math.isfinite(state.bound)
-    return Outcome(allocation=allocation, bound=state.bound if proven else None, termination=state.termination,
-                   bound_prices=bound_prices(pricing, state) if proven else {}, attempts=tuple(attempts))
+    return Outcome(
+        allocation=kept_allocation(problem, pricing), bound=state.bound if proven else None,
+        termination=state.termination, bound_prices=bound_prices(pricing, state) if proven else {},
+        attempts=tuple(attempts),
+    )
 
 
 # ---- prices of the relaxation -------------------------------------------------------------------------------------
@@ -115,11 +117,7 @@ def root_prices(problem: SplitTraining, pricing: SplitPricing, state: Pricing, r
         state.bound = math.inf
         attempts.append("some user is left no option that keeps its deadline; 'certified' says what would help")
         return
-    if run.warm_start is not None:
-        if problem.relative_violation(run.warm_start) <= FEASIBILITY_TOLERANCE:
-            pricing.offer(run.warm_start.server, run.warm_start.local_layers)
-        else:
-            attempts.append("warm start violates a limit and was not used")
+    offer_warm_start(problem, pricing, run, attempts)
     bundle = Bundle(_first_prices(pricing), pricing.groups, pricing.low, pricing.high)
     bundle.failures = attempts
     maximise_bound(pricing, state, bundle, run)

@@ -35,9 +35,10 @@ import numpy.typing as npt
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.method import find_method
 from edgealloc.core.run import Progress, Run, TimeUpError
+from edgealloc.core.solution import check_found
 from edgealloc.core.status import Status, Termination
 from edgealloc.core.weights import Weights
-from edgealloc.errors import DataError, Fault, InfeasibleError, SolverError
+from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
 from edgealloc.formulations.split_training.problem import SplitTraining
 from edgealloc.solvers.dinkelbach import RatioAnswer, RatioSearch, RatioStep, maximise_ratio
@@ -134,11 +135,7 @@ class ServiceCostRatio:
         SolverError
             No allocation was found.
         """
-        if self.diagnosis is not None:
-            raise InfeasibleError(f"the problem is infeasible:\n{self.diagnosis.text()}")
-        if self.allocation is None:
-            why = "; ".join(self.attempts) or f"stopped by {self.termination}"
-            raise SolverError(f"method '{self.method}' found no allocation: {why}")
+        check_found(self)
         return self
 
     def to_frame(self) -> pd.DataFrame:

@@ -19,15 +19,24 @@ from edgealloc.formulations.split_training.moves import make_state, search
 from edgealloc.formulations.split_training.options import without_option
 from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.proof import prove
-from edgealloc.formulations.split_training.reduced import reduce, without_deadlines
+from edgealloc.formulations.split_training.reduced import reduce, stiffer, without_deadlines
 from edgealloc.formulations.split_training.resources import Settled, optimal_allocation, settle
 from edgealloc.solvers.bundle import Bundle
 from edgealloc.solvers.pricing import Priced, Pricing, maximise_bound
 
 if TYPE_CHECKING:
+    from edgealloc.formulations.split_training.allocation import Allocation
     from edgealloc.formulations.split_training.problem import SplitTraining
 
-__all__ = ["bound_prices", "compile_kernels", "one_blas_thread", "stages", "warm_up"]
+__all__ = [
+    "bound_prices",
+    "compile_kernels",
+    "kept_allocation",
+    "offer_warm_start",
+    "one_blas_thread",
+    "stages",
+    "warm_up",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -49,6 +58,27 @@ def warm_up(run: Run) -> None:
         run.report("compiling the kernels, once per machine")
     compile_kernels()
     run.restart_clock()
+
+
+def offer_warm_start(problem: SplitTraining, pricing: SplitPricing, run: Run, attempts: list[str]) -> None:
+    """Start from the caller's association and cuts, unless they break a limit."""
+    if run.warm_start is not None:
+        if problem.relative_violation(run.warm_start) <= FEASIBILITY_TOLERANCE:
+            pricing.offer(run.warm_start.server, run.warm_start.local_layers)
+        else:
+            attempts.append("warm start violates a limit and was not used")
+
+
+def kept_allocation(problem: SplitTraining, pricing: SplitPricing) -> Allocation | None:
+    """The best assignment that keeps every limit, with its best resources; None without one."""
+    if pricing.kept is None:
+        return None
+    best = pricing.kept
+    allocation = optimal_allocation(problem, best.server, best.cut, data=pricing.data)
+    if pricing.data.timed and problem.relative_violation(allocation) > FEASIBILITY_TOLERANCE:
+        # a deadline that is kept by a hair costs more than an elastic one: make it stiffer
+        allocation = optimal_allocation(problem, best.server, best.cut, data=stiffer(pricing.data))
+    return allocation
 
 
 @cache
@@ -80,11 +110,7 @@ def stages(
     if without_option(pricing.data) >= 0:
         state.bound = math.inf
         return
-    if run.warm_start is not None:
-        if problem.relative_violation(run.warm_start) <= FEASIBILITY_TOLERANCE:
-            pricing.offer(run.warm_start.server, run.warm_start.local_layers)
-        else:
-            attempts.append("warm start violates a limit and was not used")
+    offer_warm_start(problem, pricing, run, attempts)
     bundle = _start(pricing, state, run)
     bundle.failures = attempts  # what its masters could not solve is to be told
     for _ in range(ROUNDS):
