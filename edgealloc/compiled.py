@@ -4,8 +4,9 @@ Kernels are pure functions of arrays and floats. They release the interpreter lo
 in a thread pool: results then do not depend on the number of threads, and no thread pool of numba's own (whose default
 is not safe to enter from several threads) is started.
 
-numba's on-disk cache does not notice an edit in a kernel of another file that is inlined, so the cache folder is
-keyed by a hash of the sources of all kernels; and a folder that cannot be written must not be an error at import.
+numba's on-disk cache does not notice an edit in a kernel of another file that is inlined, so the cache folder of a
+formulation is keyed by a hash of the sources of its kernels and of the shared ones (an edit in one formulation leaves
+the others compiled); and a folder that cannot be written must not be an error at import.
 """
 
 from __future__ import annotations
@@ -32,10 +33,19 @@ _PACKAGE: Final = Path(__file__).parent
 _MARK: Final = b"@kernel"
 
 
-def _sources_hash() -> str:
-    """Hash of every file of the package that defines a kernel, of numba's version and of the machine."""
+def _formulation(module: str) -> str:
+    """The formulation that a module belongs to, or "" (no formulation sees another, but all see what is shared)."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["edgealloc", "formulations"] and len(parts) > 2 else ""
+
+
+def _sources_hash(formulation: str) -> str:
+    """Hash of every file with a kernel that `formulation` can see, of numba's version and of the machine."""
     digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()} {platform.machine()}".encode())
     for path in sorted(_PACKAGE.rglob("*.py")):
+        parts = path.relative_to(_PACKAGE).parts
+        if parts[0] == "formulations" and parts[1] != formulation:
+            continue
         text = path.read_bytes()
         if _MARK in text:
             digest.update(str(path.relative_to(_PACKAGE)).encode() + b"\0" + text)
@@ -51,13 +61,13 @@ def _cache_home() -> Path:
 
 
 @cache
-def cache_folder() -> Path | None:
-    """Folder for compiled kernels; None (compile anew in every process) if it cannot be written.
+def cache_folder(formulation: str = "") -> Path | None:
+    """Folder for the compiled kernels of a formulation; None (compile anew in every process) if it cannot be written.
 
-    ``EDGEALLOC_CACHE_DIR`` chooses another place than the user's cache folder.
+    ``EDGEALLOC_CACHE_DIR`` chooses another place than the user's cache folder. "" is for what is in no formulation.
     """
     try:
-        folder = _cache_home() / f"kernels-{_sources_hash()}"
+        folder = _cache_home() / f"kernels-{formulation or 'shared'}-{_sources_hash(formulation)}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -67,15 +77,15 @@ def cache_folder() -> Path | None:
     return folder
 
 
-def anything_cached() -> bool:
-    """Whether kernels of this version have been compiled on this machine before."""
-    folder = cache_folder()
+def anything_cached(formulation: str) -> bool:
+    """Whether kernels of this version of a formulation have been compiled on this machine before."""
+    folder = cache_folder(formulation)
     return folder is not None and any(folder.rglob("*.nbi"))
 
 
 def kernel(function: F) -> F:
     """Compile `function` on first use: no Python objects, no interpreter lock, IEEE arithmetic in the written order."""
-    folder = cache_folder()
+    folder = cache_folder(_formulation(function.__module__))
     before = numba.config.CACHE_DIR
     if folder is not None:
         numba.config.CACHE_DIR = str(folder)  # read by numba while the dispatcher is made

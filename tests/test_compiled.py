@@ -64,14 +64,17 @@ def test_no_home_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_key_covers_every_kernel(tmp_path: Path) -> None:
-    """The folder's name changes with any file that defines a kernel, because inlined kernels are not seen by numba's
-    own cache."""
+    """The folder's name changes with any file whose kernels a formulation can see, because inlined kernels are not
+    seen by numba's own cache; kernels of other formulations do not matter."""
     package = Path(compiled.__file__).parent
     marked = {path for path in package.rglob("*.py") if b"@kernel" in path.read_bytes()}
     users = {path for path in package.rglob("*.py") if b"import kernel" in path.read_bytes()}
     assert users <= marked
     assert len(marked) >= 3
-    assert compiled._sources_hash() == compiled._sources_hash()
+    assert compiled._sources_hash("split_training") == compiled._sources_hash("split_training")
+    assert compiled._sources_hash("split_training") != compiled._sources_hash("")
+    assert compiled._formulation("edgealloc.formulations.split_training.oracle") == "split_training"
+    assert compiled._formulation("edgealloc.system.responses") == compiled._formulation("__main__") == ""
 
 
 def test_kernels_keep_ieee_arithmetic() -> None:

@@ -54,7 +54,7 @@ def one_blas_thread() -> Any:
 
 def warm_up(run: Run) -> None:
     """Compile what has to be compiled, once per machine, and start the run's clock after that."""
-    if not anything_cached():
+    if not anything_cached("split_training"):
         run.report("compiling the kernels, once per machine")
     compile_kernels()
     run.restart_clock()
