@@ -2,76 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.core.fields import Field, as_array, checked, positive, short
 from edgealloc.core.weights import TERMS, Weights
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.system.stability import Stability
 
-__all__ = ["CHOICES", "FIELDS", "Field", "checked_fields"]
+__all__ = ["CHOICES", "FIELDS", "checked_fields"]
 
 #: below this a link is noise in any band; 0 says "no link" and is what should be written
 SMALLEST_GAIN: Final = 1e-30
 
 
-@dataclass(frozen=True)
-class Field:
-    """One row of the symbol table.
-
-    Attributes
-    ----------
-    name, symbol, unit : str
-    shape : str
-        "user" (N,), "server" (M,), "link" (N, M) or "scalar".
-    low, high : float
-        Allowed range, ends included unless `open_low`.
-    open_low : bool
-    default : float or None
-        None: the field is required, or (see `optional`) absent.
-    optional : bool
-        None is allowed and means that there is no such limit.
-    integer : bool
-    endless : bool
-        inf is allowed, and means that this user or server has no such limit.
-    text : str
-        Meaning.
-    """
-
-    name: str
-    symbol: str
-    unit: str
-    shape: str
-    text: str
-    low: float = 0.0
-    high: float = math.inf
-    open_low: bool = False
-    default: float | None = None
-    optional: bool = False
-    integer: bool = False
-    endless: bool = False
-
-
-def _positive(name: str, symbol: str, unit: str, shape: str, text: str) -> Field:
-    return Field(name, symbol, unit, shape, text, open_low=True)
-
-
 FIELDS: Final[tuple[Field, ...]] = (
-    _positive("layer_flops", "psi_n", "FLOP", "user", "work of one layer, forward and backward, per step"),
+    positive("layer_flops", "psi_n", "FLOP", "user", "work of one layer, forward and backward, per step"),
     Field("head_flops", "psi_head", "FLOP", "user", "work of head and loss per step", default=0.0),
-    _positive("upload_bits", "s_n", "bit", "user", "cut-layer activations uploaded per step"),
-    _positive("user_flops_per_cycle", "C_n D_n", "FLOP/cycle", "user", "device work per clock cycle"),
+    positive("upload_bits", "s_n", "bit", "user", "cut-layer activations uploaded per step"),
+    positive("user_flops_per_cycle", "C_n D_n", "FLOP/cycle", "user", "device work per clock cycle"),
     Field("user_kappa", "kappa_n", "W*s^3", "user", "device power is kappa f^3"),
     Field("user_frequency_min_hz", "f_min", "Hz", "user", "lowest device clock", default=0.0),
-    _positive("user_frequency_max_hz", "f_max", "Hz", "user", "highest device clock"),
+    positive("user_frequency_max_hz", "f_max", "Hz", "user", "highest device clock"),
     Field("power_min_w", "p_min", "W", "user", "lowest transmit power", default=0.0),
-    _positive("power_max_w", "p_max", "W", "user", "highest transmit power"),
-    _positive("samples", "k_n", "1", "user", "fine-tuning samples of the user"),
+    positive("power_max_w", "p_max", "W", "user", "highest transmit power"),
+    positive("samples", "k_n", "1", "user", "fine-tuning samples of the user"),
     Field(
         "min_local_layers",
         "alpha_min",
@@ -90,9 +48,9 @@ FIELDS: Final[tuple[Field, ...]] = (
         optional=True,
         integer=True,
     ),
-    _positive("server_flops_per_cycle", "C_m D_m", "FLOP/cycle", "server", "server work per clock cycle"),
-    _positive("server_frequency_max_hz", "F_m", "Hz", "server", "server clock to be shared"),
-    _positive("bandwidth_max_hz", "b_m", "Hz", "server", "uplink bandwidth to be shared"),
+    positive("server_flops_per_cycle", "C_m D_m", "FLOP/cycle", "server", "server work per clock cycle"),
+    positive("server_frequency_max_hz", "F_m", "Hz", "server", "server clock to be shared"),
+    positive("bandwidth_max_hz", "b_m", "Hz", "server", "uplink bandwidth to be shared"),
     Field(
         "server_kappa",
         "kappa_m",
@@ -109,8 +67,17 @@ FIELDS: Final[tuple[Field, ...]] = (
         "time-shared server: constant energy per FLOP",
         optional=True,
     ),
-    Field("gain", "g_nm", "1", "link", "linear channel gain, 0 = no link", high=1.0),
-    _positive("noise_psd_w_per_hz", "N_0", "W/Hz", "scalar", "noise density"),
+    Field(
+        "gain",
+        "g_nm",
+        "1",
+        "link",
+        "linear channel gain, 0 = no link",
+        high=1.0,
+        smallest=SMALLEST_GAIN,
+        hint=f"gains are linear power ratios: 0 for no link, else {SMALLEST_GAIN:g} to 1 (not decibel)",
+    ),
+    positive("noise_psd_w_per_hz", "N_0", "W/Hz", "scalar", "noise density"),
     Field("fixed_delay_s", "d_nm", "s", "link", "download and propagation delay", default=0.0),
     Field(
         "amplifier_efficiency",
@@ -163,6 +130,9 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("server_memory_bytes_per_layer", "", "B", "user", "server memory per layer trained there", default=0.0),
 )
 
+#: What an array's axes stand for.
+AXES: Final[dict[str, str]] = {"user": "(users,)", "server": "(servers,)", "link": "(users, servers)", "scalar": "()"}
+
 #: Fields that are one of a few words.
 CHOICES: Final[dict[str, tuple[str, ...]]] = {"resource_sense": ("at_most", "exactly"), "delay": ("sum", "max")}
 
@@ -199,7 +169,7 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     unusable = {fault.field for fault in faults}
     for field in FIELDS:
         if field.name not in unusable:
-            result[field.name] = _checked(field, values[field.name], shapes[field.shape], faults)
+            result[field.name] = checked(field, values[field.name], shapes[field.shape], AXES[field.shape], faults)
     result.update(_checked_metadata(values, users, servers, faults))
     for name, cls in (("weights", Weights), ("stability", Stability)):
         if not isinstance(values[name], cls):
@@ -223,7 +193,7 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sizes(values: Mapping[str, Any], faults: list[Fault]) -> tuple[int, int]:
     """N and M from the gains; if those are unusable, from the other fields, so that their faults are found too."""
-    gain = _array(values["gain"], "gain", faults)
+    gain = as_array(values["gain"], "gain", faults)
     if gain is not None and gain.ndim == 2 and 0 not in gain.shape:
         return int(gain.shape[0]), int(gain.shape[1])
     if gain is not None:
@@ -238,68 +208,6 @@ def _sizes(values: Mapping[str, Any], faults: list[Fault]) -> tuple[int, int]:
     return sizes["user"], sizes["server"]
 
 
-def _array(value: Any, name: str, faults: list[Fault]) -> npt.NDArray[np.float64] | None:
-    if value is None:
-        faults.append(Fault(name, "is missing"))
-        return None
-    try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        faults.append(Fault(name, f"is {_short(value)}, not an array of numbers"))
-        return None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _range(field: Field) -> str:
-    unit = "" if field.unit == "1" else f" {field.unit}"
-    bracket = "(" if field.open_low else "["
-    high = f"{field.high:g}]" if math.isfinite(field.high) else "inf]" if field.endless else "inf)"
-    return f"{bracket}{field.low:g}, {high}{unit}"
-
-
-def _checked(field: Field, value: Any, shape: tuple[int, ...], faults: list[Fault]) -> Any:
-    if value is None and field.optional:
-        return None
-    array = _array(value, field.name, faults)
-    if array is None:
-        return None
-    try:
-        array = np.broadcast_to(array, shape).copy()
-    except ValueError:
-        axes = {"user": "(users,)", "server": "(servers,)", "link": "(users, servers)", "scalar": "()"}[field.shape]
-        faults.append(Fault(field.name, f"has shape {array.shape}; it must be {axes} = {shape}, or a number"))
-        return None
-    low_bad = (array <= field.low) if field.open_low else (array < field.low)
-    missing = np.isnan(array) if field.endless else ~np.isfinite(array)
-    bad = missing | low_bad | (array > field.high)
-    if field.name == "gain":
-        bad |= (array > 0.0) & (array < SMALLEST_GAIN)
-    if field.integer:
-        bad |= array != np.floor(array)
-    if bad.any():
-        where = np.argwhere(bad)
-        index = "" if not shape else "[" + ", ".join(str(int(i)) for i in where[0]) + "]"
-        more = f" ({len(where)} such entries)" if len(where) > 1 else ""
-        kind = "an integer in" if field.integer else "in"
-        hint = ""
-        if field.name == "gain":
-            hint = f"; gains are linear power ratios: 0 for no link, else {SMALLEST_GAIN:g} to 1 (not decibel)"
-        unit = "" if field.unit == "1" else f" {field.unit}"
-        faults.append(Fault(f"{field.name}{index}", f"is {float(array[bad][0]):g}{unit}; it must be {kind} "
-                                                    f"{_range(field)}{hint}{more}"))
-        return None
-    if not shape:
-        return float(array)
-    if field.integer:
-        array = array.astype(np.int64)
-    array.setflags(write=False)
-    return array
-
-
 def _checked_metadata(values: Mapping[str, Any], users: int, servers: int, faults: list[Fault]) -> dict[str, Any]:
     result: dict[str, Any] = {"source": str(values["source"])}
     for name in _METADATA:
@@ -310,13 +218,13 @@ def _checked_metadata(values: Mapping[str, Any], users: int, servers: int, fault
             continue
         if name.endswith("_names"):
             if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-                faults.append(Fault(name, f"is {_short(value)}; give a sequence of {count} names"))
+                faults.append(Fault(name, f"is {short(value)}; give a sequence of {count} names"))
                 continue
             result[name] = tuple(str(one) for one in value)
             if len(result[name]) != count:
                 faults.append(Fault(name, f"has {len(result[name])} names for {count} {noun}s"))
         else:
-            array = _array(value, name, faults)
+            array = as_array(value, name, faults)
             if array is not None and (array.shape != (count, 2) or not np.isfinite(array).all()):
                 faults.append(Fault(name, f"has shape {array.shape}; it must be ({count}, 2) finite metres"))
             elif array is not None:

@@ -1,0 +1,135 @@
+"""Fields of a problem as rows of a table (symbol, shape, unit, range), and the check of a value by its row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.errors import Fault
+
+__all__ = ["Field", "as_array", "checked", "positive", "short"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of the symbol table.
+
+    Attributes
+    ----------
+    name, symbol, unit : str
+    shape : str
+        What it has an entry for, in the formulation's words: "user", "server", "scalar", ...
+    low, high : float
+        Allowed range, ends included unless `open_low`.
+    open_low : bool
+    default : float or None
+        None: the field is required, or (see `optional`) absent.
+    optional : bool
+        None is allowed and means that there is no such limit.
+    integer : bool
+    endless : bool
+        inf is allowed, and means that there is no such limit there.
+    smallest : float
+        Values between 0 and this are too small to mean anything.
+    hint : str
+        Said with a fault.
+    text : str
+        Meaning.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    shape: str
+    text: str
+    low: float = 0.0
+    high: float = math.inf
+    open_low: bool = False
+    default: float | None = None
+    optional: bool = False
+    integer: bool = False
+    endless: bool = False
+    smallest: float = 0.0
+    hint: str = ""
+
+
+def positive(name: str, symbol: str, unit: str, shape: str, text: str) -> Field:
+    """A required field in (0, inf)."""
+    return Field(name, symbol, unit, shape, text, open_low=True)
+
+
+def as_array(value: Any, name: str, faults: list[Fault]) -> npt.NDArray[np.float64] | None:
+    """A float array of its own, or None and a fault."""
+    if value is None:
+        faults.append(Fault(name, "is missing"))
+        return None
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        faults.append(Fault(name, f"is {short(value)}, not an array of numbers"))
+        return None
+
+
+def short(value: Any) -> str:
+    """A value as it is shown in a message."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _range(field: Field) -> str:
+    unit = "" if field.unit == "1" else f" {field.unit}"
+    bracket = "(" if field.open_low else "["
+    high = f"{field.high:g}]" if math.isfinite(field.high) else "inf]" if field.endless else "inf)"
+    return f"{bracket}{field.low:g}, {high}{unit}"
+
+
+def checked(field: Field, value: Any, shape: tuple[int, ...], axes: str, faults: list[Fault]) -> Any:
+    """A field's value as a read-only array of `shape` (a float for ()), or None and a fault.
+
+    Parameters
+    ----------
+    field : Field
+    value : array_like
+        As given; broadcast.
+    shape : tuple of int
+    axes : str
+        What the shape is in words, such as "(users,)".
+    faults : list of Fault
+        Where faults are added.
+    """
+    if value is None and field.optional:
+        return None
+    array = as_array(value, field.name, faults)
+    if array is None:
+        return None
+    try:
+        array = np.broadcast_to(array, shape).copy()
+    except ValueError:
+        faults.append(Fault(field.name, f"has shape {array.shape}; it must be {axes} = {shape}, or a number"))
+        return None
+    low_bad = (array <= field.low) if field.open_low else (array < field.low)
+    missing = np.isnan(array) if field.endless else ~np.isfinite(array)
+    bad = missing | low_bad | (array > field.high)
+    bad |= (array > 0.0) & (array < field.smallest)
+    if field.integer:
+        bad |= array != np.floor(array)
+    if bad.any():
+        where = np.argwhere(bad)
+        index = "" if not shape else "[" + ", ".join(str(int(i)) for i in where[0]) + "]"
+        more = f" ({len(where)} such entries)" if len(where) > 1 else ""
+        kind = "an integer in" if field.integer else "in"
+        hint = f"; {field.hint}" if field.hint else ""
+        unit = "" if field.unit == "1" else f" {field.unit}"
+        faults.append(Fault(f"{field.name}{index}", f"is {float(array[bad][0]):g}{unit}; it must be {kind} "
+                                                    f"{_range(field)}{hint}{more}"))
+        return None
+    if not shape:
+        return float(array)
+    if field.integer:
+        array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
