@@ -1,8 +1,7 @@
 """The check of a whole scenario: every key by itself, then what only several of them can get wrong together.
 
 All faults end up in one DataError. So that a faulty key hides no other fault, cross checks work on whatever
-keys of
-a section are good by themselves (`_salvage`), not on the section as a whole.
+keys of a section are good by themselves (`salvage`), not on the section as a whole.
 """
 
 from __future__ import annotations
@@ -10,44 +9,26 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edgealloc.catalog import Catalog, default_catalog
 from edgealloc.errors import DataError, Fault, nearest
-from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
-from edgealloc.scenarios.faults import document_faults
-from edgealloc.scenarios.files import read_gains
+from edgealloc.scenarios.faults import close_word, document_faults
+from edgealloc.scenarios.kinds import KINDS, kind_named
 from edgealloc.scenarios.quantities import short
-from edgealloc.scenarios.schema import (
-    AreaSection,
-    CatalogSection,
-    Document,
-    LimitsSection,
-    ModelSection,
-    RadioSection,
-    ServerGroup,
-    StabilitySection,
-    UserGroup,
-    WeightsSection,
-)
+from edgealloc.scenarios.schema import CatalogSection, Heading
 from edgealloc.system.memory import STATE_BYTES
-from edgealloc.system.stability import Stability
-from edgealloc.system.transformer import LORA_TARGETS, Transformer, lora_params_per_layer, require_uniform
+from edgealloc.system.transformer import LORA_TARGETS, Transformer, lora_params_per_layer
 
-__all__ = ["MOST_LINKS", "check_document"]
+__all__ = ["Keys", "check_catalog_model", "check_document", "faulty_entry", "near", "salvage", "salvaged_list"]
 
-Gains = npt.NDArray[np.float64]
+#: the good keys of a section; a key that is faulty or absent without a default is missing
 Keys = dict[str, Any]
 
-#: users x servers beyond which the gain matrix alone is a gigabyte
-MOST_LINKS: Final = 125_000_000
 
-
-def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[Document, Catalog, Gains | None]:
+def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[Heading, Catalog, Any]:
     """Check the content of a scenario file.
 
     Parameters
@@ -55,14 +36,15 @@ def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[D
     raw : mapping
         As read from the file.
     folder : Path
-        Where relative names of gain files start.
+        Where relative names of files in it start.
     source : str
         Named in the error.
 
     Returns
     -------
-    (document, catalog, gains)
-        The catalog with the file's own entries; the gain matrix if the file names one.
+    (document, catalog, extra)
+        The document of the declared kind, the catalog with the file's own entries, and what else the kind's check
+        returns (the gain matrix if the file names one).
 
     Raises
     ------
@@ -70,48 +52,45 @@ def check_document(raw: Mapping[str, Any], folder: Path, source: str) -> tuple[D
         Every fault that can be found.
     """
     faults: list[Fault] = []
-    document: Document | None = None
+    document: Heading | None = None
+    declared = {**raw, "problem": _declared_kind(raw, faults)}
+    kind = kind_named(declared["problem"])
     try:
-        document = Document.model_validate(dict(raw))
+        document = kind.schema.document.model_validate(declared)
     except ValidationError as error:
-        faults += document_faults(error)
-    sections = _Sections(raw)
+        faults += document_faults(error, kind.schema)
     catalog = _own_catalog(raw, faults)
-    shape = _check_model(sections.model, catalog, faults)
-    _check_groups(sections, catalog, shape, faults)
-    _check_radio(sections, faults)
-    _check_stability(sections.stability, faults)
-    _check_deadlines(sections, faults)
-    _check_server_memory(raw, sections, faults)
-    gains = _check_links(sections, folder, faults)
+    extra = kind.check(raw, folder, catalog, faults)
     if faults or document is None:
         raise DataError(_unique(faults), source)
-    return document, catalog, gains
+    return document, catalog, extra
+
+
+def _declared_kind(raw: Mapping[str, Any], faults: list[Fault]) -> str:
+    """The kind that a file declares; where it does not, a fault, and the kind that its tables look like."""
+    name = raw.get("problem")
+    if isinstance(name, str) and name in KINDS:
+        return name
+    expected = " or ".join(f"'{kind}'" for kind in KINDS)
+    if "problem" not in raw:
+        faults.append(Fault("problem", f"is missing (kind of problem: {expected})"))
+    else:
+        faults.append(Fault("problem", f"is {short(name)}; expected {expected}{close_word(name, expected)}"))
+    tables = {kind: kind_named(kind).schema.document.model_fields for kind in KINDS}
+    return max(tables, key=lambda kind: len(tables[kind].keys() & raw.keys()))
 
 
 def _unique(faults: list[Fault]) -> list[Fault]:
     return list(dict.fromkeys(faults))
 
 
-class _Sections:
-    """The good keys of every section; a key that is faulty or absent without a default is missing here."""
-
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        self.model = _salvage(ModelSection, raw.get("model"))
-        self.area = _salvage(AreaSection, raw.get("area", {}))
-        self.radio = _salvage(RadioSection, raw.get("radio"))
-        self.stability = _salvage(StabilitySection, raw.get("stability", {}))
-        self.weights = _salvage(WeightsSection, raw.get("weights", {}))
-        self.limits = _salvage(LimitsSection, raw.get("limits", {}))
-        self.users = _groups(UserGroup, raw.get("users"))
-        self.servers = _groups(ServerGroup, raw.get("servers"))
+def salvaged_list(cls: type[BaseModel], raw: Any) -> list[Keys]:
+    """The good keys of every table of a list."""
+    return [salvage(cls, one) for one in raw] if isinstance(raw, (list, tuple)) else []
 
 
-def _groups(cls: type[BaseModel], raw: Any) -> list[Keys]:
-    return [_salvage(cls, one) for one in raw] if isinstance(raw, (list, tuple)) else []
-
-
-def _salvage(cls: type[BaseModel], raw: Any) -> Keys:
+def salvage(cls: type[BaseModel], raw: Any) -> Keys:
+    """The good keys of a table."""
     if not isinstance(raw, Mapping):
         return {}
     with contextlib.suppress(ValidationError):
@@ -132,7 +111,7 @@ def _salvage(cls: type[BaseModel], raw: Any) -> Keys:
 
 
 def _own_catalog(raw: Mapping[str, Any], faults: list[Fault]) -> Catalog:
-    own = _salvage(CatalogSection, raw.get("catalog", {}))
+    own = salvage(CatalogSection, raw.get("catalog", {}))
     catalog = default_catalog()
     for section in ("models", "devices"):
         try:
@@ -146,24 +125,23 @@ def _own_catalog(raw: Mapping[str, Any], faults: list[Fault]) -> Catalog:
     return catalog
 
 
-def _faulty_entry(path: str, name: str, faults: list[Fault]) -> bool:
+def faulty_entry(path: str, name: str, faults: list[Fault]) -> bool:
     """The file has an own entry of that name, which is at fault already."""
     return any(fault.field.startswith(f"catalog.{path}.{name}") for fault in faults)
 
 
-def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transformer | None:
+def check_catalog_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transformer | None:
+    """Name, optimiser states and adapters of a [model]; its shape if there is one."""
     shape: Transformer | None = None
     name = model.get("name")
     if name is not None and name not in catalog.models:
-        if not _faulty_entry("models", name, faults):
-            faults.append(Fault("model.name", f"'{name}' is not in the catalog; {_near(name, catalog.models)}"))
+        if not faulty_entry("models", name, faults):
+            faults.append(Fault("model.name", f"'{name}' is not in the catalog; {near(name, catalog.models)}"))
     elif name is not None:
         try:
             shape = catalog.model(name).transformer()
-            require_uniform(shape)
         except DataError as error:
             faults += [Fault("model.name", f"'{name}': {fault}") for fault in error.faults]
-            shape = None
     states = model.get("optimizer_states", "mixed-adam")
     if states not in STATE_BYTES:
         faults.append(Fault("model.optimizer_states", f"'{states}' is not known; {nearest(states, STATE_BYTES)}"))
@@ -179,295 +157,7 @@ def _check_model(model: Keys, catalog: Catalog, faults: list[Fault]) -> Transfor
     return shape
 
 
-def _near(name: str, known: Mapping[str, Any]) -> str:
+def near(name: str, known: Mapping[str, Any]) -> str:
     """The nearest names; a long catalog is not listed in full."""
     text = nearest(name, known)
     return text if len(text) < 200 else "`edgealloc catalog` lists the names"
-
-
-def _check_groups(sections: _Sections, catalog: Catalog, shape: Transformer | None, faults: list[Fault]) -> None:
-    needs_memory = {
-        "users": sections.limits.get("device_memory", True),
-        "servers": sections.limits.get("server_memory", False),
-    }
-    for kind, groups in (("users", sections.users), ("servers", sections.servers)):
-        needed = ("power", "memory") if needs_memory[kind] else ("power",)
-        for i, group in enumerate(groups):
-            where = f"{kind}.{i}"
-            count, positions = group.get("count"), group.get("positions")
-            if "count" in group and "positions" in group:
-                if count is None and not positions:
-                    faults.append(Fault(f"{where}.count", "is missing (how many; or a list of positions)"))
-                elif count is not None and positions is not None and count != len(positions):
-                    faults.append(
-                        Fault(
-                            f"{where}.count",
-                            f"is {count}, but {len(positions)} positions are given; "
-                            "drop one of the two, or make them agree",
-                        )
-                    )
-            device = group.get("device", {})
-            for name in [device] if isinstance(device, str) else list(device or ()):
-                _check_device(needed, where, name, group, catalog, faults)
-            _check_own_numbers(needed, where, group, faults)
-            if shape is not None and kind == "users":
-                _check_cuts(where, group, shape.layers, faults)
-    energies = sorted({group["energy"] for group in sections.servers if "energy" in group})
-    if len(energies) > 1:
-        faults.append(
-            Fault("servers", f"use both {' and '.join(energies)} energy; all servers must use the same model")
-        )
-
-
-def _check_device(
-    needed: tuple[str, ...], where: str, name: str, group: Keys, catalog: Catalog, faults: list[Fault]
-) -> None:
-    if name not in catalog.devices:
-        if not _faulty_entry("devices", name, faults):
-            faults.append(Fault(f"{where}.device", f"'{name}' is not in the catalog; {_near(name, catalog.devices)}"))
-        return
-    entry = catalog.device(name)
-    values = {"power": entry.power_w, "memory": entry.memory_bytes}
-    for key in needed:
-        if values[key] is None and group.get(key, "faulty") is None:
-            faults.append(Fault(f"{where}.{key}", f"is missing: the catalog has no {key} for '{name}'; give it here"))
-
-
-def _check_own_numbers(needed: tuple[str, ...], where: str, group: Keys, faults: list[Fault]) -> None:
-    """A device is a catalog entry, or clock, FLOP per cycle and kappa; never half of each."""
-    if "device" not in group:
-        return  # at fault already
-    own = [key for key in ("cores", "flops_per_cycle", "kappa") if group.get(key) is not None]
-    if group["device"] is not None:
-        faults += [
-            Fault(
-                f"{where}.{key}",
-                "is given beside device; leave one of the two out (flops, clock and power change a catalog device)",
-            )
-            for key in own
-        ]
-        return
-    changes = [key for key in ("flops", "power") if group.get(key) is not None]
-    if not own:
-        faults.append(
-            Fault(
-                f"{where}.device",
-                "is missing (`edgealloc catalog devices` lists the names; or give clock, cores, flops_per_cycle and "
-                "kappa instead)",
-            )
-        )
-        return
-    wanted = ("clock", "flops_per_cycle", "kappa", *(("memory",) if "memory" in needed else ()))
-    faults += [
-        Fault(f"{where}.{key}", "is missing: a group without a catalog device needs it")
-        for key in wanted
-        if group.get(key, "faulty") is None
-    ]
-    faults += [
-        Fault(f"{where}.{key}", "changes a catalog device, but none is given; give flops_per_cycle and kappa alone")
-        for key in changes
-    ]
-
-
-def _check_cuts(where: str, group: Keys, layers: int, faults: list[Fault]) -> None:
-    low, high = group.get("min_local_layers"), group.get("max_local_layers")
-    for key, value in (("min_local_layers", low), ("max_local_layers", high)):
-        if value is not None and value > layers:
-            faults.append(Fault(f"{where}.{key}", f"is {value}; the model has {layers} layers"))
-    if low is not None and high is not None and low > high:
-        faults.append(Fault(f"{where}.min_local_layers", f"is {low}, above max_local_layers = {high}"))
-
-
-def _check_deadlines(sections: _Sections, faults: list[Fault]) -> None:
-    """A price of being late needs a deadline; synchronous rounds take neither that price nor uncounted uploads."""
-    limits, faulty = sections.limits, -1.0  # a deadline that is at fault already is one all the same
-    somebody = False
-    prices = [("limits.deadline_penalty", limits.get("deadline_penalty"))]
-    for i, group in enumerate(sections.users):
-        where, deadline, price = f"users.{i}", group.get("deadline", faulty), group.get("deadline_penalty")
-        if deadline is None:
-            deadline = limits.get("deadline", faulty)
-        has_deadline = deadline is not None and bool(np.isfinite(deadline))
-        somebody |= has_deadline
-        prices.append((f"{where}.deadline_penalty", price))
-        if price is not None and np.isfinite(price) and not has_deadline:
-            faults.append(
-                Fault(
-                    f"{where}.deadline_penalty",
-                    f"is {price:g}, but these users have no deadline to be late for; give them one "
-                    "(deadline = '300 ms', here or under [limits]), or leave the penalty out",
-                )
-            )
-    general = limits.get("deadline_penalty")
-    if general is not None and np.isfinite(general) and sections.users and not somebody:
-        faults.append(
-            Fault(
-                "limits.deadline_penalty",
-                f"is {general:g}, but nobody has a deadline to be late for; give deadline = '300 ms' under [limits] "
-                "or in a [[users]] table, or leave the penalty out",
-            )
-        )
-    if sections.weights.get("delay_over_users") != "max":
-        return
-    for where, price in prices:
-        if price is not None and np.isfinite(price):
-            faults.append(
-                Fault(
-                    where,
-                    f"is {price:g} while weights.delay_over_users is 'max': synchronous rounds take hard deadlines "
-                    "only; leave the penalty out, or use 'sum'",
-                )
-            )
-    if not sections.radio.get("count_upload_delay", True):
-        faults.append(
-            Fault(
-                "radio.count_upload_delay",
-                "is false while weights.delay_over_users is 'max': a round ends when its last upload is done; "
-                "set it to true, or use 'sum'",
-            )
-        )
-
-
-def _check_server_memory(raw: Mapping[str, Any], sections: _Sections, faults: list[Fault]) -> None:
-    """Numbers that nothing would use until the limit is switched on; switched off by name, they may stay."""
-    limits = sections.limits
-    switch, servers = raw.get("limits", {}), raw.get("servers")
-    if isinstance(switch, Mapping) and "server_memory" not in switch:
-        given = [
-            f"servers.{i}.{key}"
-            for i, group in enumerate(servers if isinstance(servers, (list, tuple)) else ())
-            if isinstance(group, Mapping)
-            for key in ("memory", "memory_share")
-            if group.get(key) is not None
-        ]
-        if limits.get("shared_base"):
-            given.append("limits.shared_base")
-        faults += [
-            Fault(
-                where,
-                "is given, but nothing uses it: the memory of servers is not limited; set server_memory = true under "
-                "[limits] (or false, to keep the number for later)",
-            )
-            for where in given
-        ]
-    if limits.get("shared_base") and sections.model.get("training") == "full":
-        faults.append(
-            Fault(
-                "limits.shared_base",
-                "is true, but model.training is 'full': every user changes all weights, so there is no frozen model to "
-                "share; set it to false",
-            )
-        )
-
-
-def _check_radio(sections: _Sections, faults: list[Fault]) -> None:
-    radio, area = sections.radio, sections.area
-    if not radio:
-        return
-    for first, second, need in (("path_loss", "gain_file", True), ("noise_figure_db", "noise_density", True)):
-        if first in radio and second in radio:
-            given = (radio[first] is not None) + (radio[second] is not None)
-            if given == 2:
-                faults.append(Fault(f"radio.{second}", f"is given beside {first}; give one of the two"))
-            elif not given and need:
-                faults.append(Fault(f"radio.{first}", f"is missing (give {first} or {second})"))
-    top = radio.get("power_max")
-    low = radio.get("power_min", 0.0)
-    powers = [("radio.power_max", top)] + [
-        (f"users.{i}.power_max", group.get("power_max")) for i, group in enumerate(sections.users)
-    ]
-    for where, power in powers:
-        least = power[0] if isinstance(power, tuple) else power
-        if least is not None and least < low:
-            faults.append(Fault(where, f"is {least:g} W, below radio.power_min = {low:g} W"))
-    if not radio.get("count_upload_delay", True) and low <= 0.0 and radio.get("circuit_power", 0.0) <= 0.0:
-        faults.append(
-            Fault(
-                "radio.power_min",
-                "is 0 W while count_upload_delay is false: energy falls for ever as power "
-                "goes to 0, so there is no best power; give power_min > 0",
-            )
-        )
-    size, radius = area.get("size"), area.get("radius")
-    if size is not None and radius is not None:
-        faults.append(Fault("area.radius", "is given beside size; give one of the two"))
-    groups = [*sections.users, *sections.servers]
-    placed = all(group.get("positions", "faulty") is not None for group in groups)
-    if (
-        radio.get("path_loss") is not None
-        and not placed
-        and "size" in area
-        and "radius" in area
-        and not (size or radius)
-    ):
-        faults.append(
-            Fault(
-                "area.size",
-                "is missing: users or servers without positions are placed in an area; "
-                "give size = '600 m' or radius = '300 m' under [area]",
-            )
-        )
-
-
-def _check_stability(keys: Keys, faults: list[Fault]) -> None:
-    if not {"model", "lipschitz", "lambda_min"} <= set(keys):
-        return
-    try:
-        Stability(keys["model"], keys["lipschitz"], keys["lambda_min"])
-    except DataError as error:
-        faults += error.faults
-
-
-def _total(groups: list[Keys]) -> int | None:
-    total = 0
-    for group in groups:
-        if not ("count" in group and "positions" in group):
-            return None
-        total += len(group["positions"]) if group["positions"] is not None else group["count"] or 0
-    return total or None
-
-
-def _check_links(sections: _Sections, folder: Path, faults: list[Fault]) -> Gains | None:
-    users, servers = _total(sections.users), _total(sections.servers)
-    if users and servers and users * servers > MOST_LINKS:
-        faults.append(
-            Fault(
-                "users",
-                f"{users} users x {servers} servers are more links than the {MOST_LINKS} that fit into a gigabyte",
-            )
-        )
-    name = sections.radio.get("gain_file")
-    if name is None:
-        return None
-    try:
-        gain = read_gains(folder / name, sections.radio.get("gain_unit", "linear"))
-    except ValueError as error:
-        faults.append(Fault("radio.gain_file", str(error)))
-        return None
-    wanted = (users or gain.shape[0], servers or gain.shape[1])
-    if gain.shape != wanted:
-        faults.append(
-            Fault(
-                "radio.gain_file",
-                f"{short(name)} has shape {gain.shape}; it must be (users, servers) = {wanted}",
-            )
-        )
-    with np.errstate(invalid="ignore"):
-        bad = ~((gain == 0.0) | ((gain >= SMALLEST_GAIN) & (gain <= 1.0)))
-    if bad.any():
-        rows = np.argwhere(bad)
-        n, m = (int(index) for index in rows[0])
-        more = f" ({len(rows)} such entries)" if len(rows) > 1 else ""
-        decibel = (
-            " The values look like decibel: set gain_unit = 'dB'."
-            if sections.radio.get("gain_unit") == "linear" and bool((gain[bad] < 0.0).any())
-            else ""
-        )
-        faults.append(
-            Fault(
-                f"radio.gain_file[{n}, {m}]",
-                f"is {gain[n, m]:g} in {short(name)}; gains are linear power "
-                f"ratios, 0 for no link, else {SMALLEST_GAIN:g} to 1{more}.{decibel}",
-            )
-        )
-    return gain

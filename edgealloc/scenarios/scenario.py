@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from edgealloc.catalog import Catalog
 from edgealloc.core.weights import Weights
-from edgealloc.errors import DataError
+from edgealloc.errors import DataError, Fault
 from edgealloc.scenarios.checks import check_document
 from edgealloc.scenarios.faults import problem_faults
 from edgealloc.scenarios.files import read_mapping
 from edgealloc.scenarios.generate import random_scenario
-from edgealloc.scenarios.schema import Document
+from edgealloc.scenarios.kinds import kind_named
+from edgealloc.scenarios.schema import LAST_KEYS
 
 if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
@@ -33,8 +34,8 @@ class Scenario:
 
     Attributes
     ----------
-    document : Document
-        The declaration, checked, with defaults filled in.
+    document : pydantic model
+        The declaration, checked, with defaults filled in; its class depends on the kind.
     catalog : Catalog
         The package's catalog with the scenario's own entries.
     folder : Path
@@ -54,7 +55,7 @@ class Scenario:
 
     __slots__ = ("catalog", "document", "folder", "gains", "path")
 
-    document: Document
+    document: Any
     catalog: Catalog
     folder: Path
     gains: npt.NDArray[np.float64] | None
@@ -202,19 +203,27 @@ class Scenario:
         DataError
             Faulty overrides.
         """
-        from edgealloc.scenarios.builders.split_training import build
+        problem: SplitTraining = self._built("split-training", weights, overrides)
+        return problem
 
-        name = self.document.name or (self.path.stem if self.path else "")
-        try:
-            problem = build(self.document, self.catalog, self.gains, name, weights)
-        except DataError as error:
-            faults = problem_faults(self.document, error.faults)
-            raise DataError(faults, str(self.path or name or "scenario")) from error
-        return problem.replace(**overrides) if overrides else problem
-
-    def problem(self) -> SplitTraining:
+    def problem(self) -> Any:
         """The problem of the kind that the scenario declares."""
-        return self.split_training()
+        return self._built(self.kind, None, {})
+
+    def _built(self, kind: str, weights: Weights | None, overrides: Mapping[str, Any]) -> Any:
+        """The problem of a kind, which must be the declared one."""
+        name = self.name or (self.path.stem if self.path else "")
+        where = str(self.path or name or "scenario")
+        if kind != self.kind:
+            maker = f"scenario.{self.kind.replace('-', '_')}()"
+            said = f"is '{self.kind}', not '{kind}'; use {maker}, or scenario.problem() for the kind that is declared"
+            raise DataError([Fault("problem", said)], where)
+        parts = kind_named(kind)
+        try:
+            problem = parts.build(self, name, weights)
+        except DataError as error:
+            raise DataError(problem_faults(self.document, parts.schema, error.faults), where) from error
+        return problem.replace(**overrides) if overrides else problem
 
     # ---- facts
     # --------------------------------------------------------------------------------------------------------
@@ -222,40 +231,49 @@ class Scenario:
     @property
     def name(self) -> str:
         """Name of the scenario."""
-        return self.document.name
+        return str(self.document.name)
+
+    @property
+    def kind(self) -> str:
+        """Kind of problem that it declares, "split-training"."""
+        return str(self.document.problem)
 
     @property
     def users(self) -> int:
-        """How many users."""
-        return sum(group.count or len(group.positions or ()) for group in self.document.users)
+        """How many users a split-training scenario has."""
+        return self._count("users")
 
     @property
     def servers(self) -> int:
-        """How many servers."""
-        return sum(group.count or len(group.positions or ()) for group in self.document.servers)
+        """How many servers a split-training scenario has."""
+        return self._count("servers")
+
+    def _count(self, what: str) -> int:
+        size = kind_named(self.kind).size(self)
+        if what not in size:
+            raise DataError(f"a {self.kind} scenario has {' and '.join(size)}, no {what}", self.name)
+        return size[what]
 
     def assumptions(self) -> dict[str, str]:
         """Which numbers are assumptions, and why: path of a key -> reason."""
-        return dict(self.document.assumptions)
+        return {**self.document.assumptions, **kind_named(self.kind).assumptions(self)}
 
     def table(self) -> list[Number]:
         """Every number used, with its unit, where it is from, and how well it is known."""
-        from edgealloc.scenarios.report import numbers
-
-        return numbers(self)
+        return kind_named(self.kind).numbers(self)
 
     def describe(self) -> str:
         """One line: who, where, which model."""
-        from edgealloc.scenarios.report import headline
-
-        return headline(self)
+        return kind_named(self.kind).headline(self)
 
     # ---- changes
     # ------------------------------------------------------------------------------------------------------
 
     def mapping(self) -> dict[str, Any]:
         """The declaration as plain values, only what was given: what `from_mapping` and a file take."""
-        return self.document.model_dump(mode="python", exclude_unset=True, exclude_none=True)
+        given: dict[str, Any] = self.document.model_dump(mode="python", exclude_unset=True, exclude_none=True)
+        last = {key: given.pop(key) for key in LAST_KEYS if key in given}
+        return given | last
 
     def changed(self, changes: Mapping[str, Any]) -> Scenario:
         """A new scenario with some keys set, such as ``{"limits.stability_limit": 0.02, "users.0.count":
@@ -280,9 +298,8 @@ class Scenario:
 
     def repair(self, diagnosis: Diagnosis) -> tuple[FileChange, ...]:
         """The changes of this scenario's keys that mend an infeasible problem of it."""
-        from edgealloc.scenarios.repair import file_changes
-
-        return file_changes(self, diagnosis)
+        return kind_named(self.kind).changes(self, diagnosis)
 
     def __repr__(self) -> str:
-        return f"Scenario({self.name!r}, users={self.users}, servers={self.servers}, seed={self.document.seed})"
+        size = ", ".join(f"{what}={count}" for what, count in kind_named(self.kind).size(self).items())
+        return f"Scenario({self.name!r}, {size}, seed={self.document.seed})"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.files import write_atomically
 from edgealloc.errors import DataError
-from edgealloc.scenarios.faults import SECTIONS, described, field_unit, field_word
+from edgealloc.scenarios.kinds import kind_named
 from edgealloc.scenarios.quantities import written
+from edgealloc.scenarios.schema import Schema
 
 if TYPE_CHECKING:
     from edgealloc.scenarios.scenario import Scenario
@@ -46,21 +47,23 @@ def toml_text(data: Mapping[str, Any], *, comments: bool = True) -> str:
     """TOML of a declaration, quantities with handy units where these read back as the same float."""
     import tomli_w
 
-    text = _SHORT_LIST.sub(_one_line, tomli_w.dumps(_readable(data, ())))
-    return _commented(text) if comments else text
+    schema = kind_named(data["problem"]).schema
+
+    text = _SHORT_LIST.sub(_one_line, tomli_w.dumps(_readable(data, (), schema)))
+    return _commented(text, schema) if comments else text
 
 
-def _readable(value: Any, path: tuple[str, ...]) -> Any:
+def _readable(value: Any, path: tuple[str, ...], schema: Schema) -> Any:
     if isinstance(value, Mapping):
         if path[:1] == ("catalog",):
-            return {key: _readable(one, ("catalog",)) for key, one in value.items()}
-        return {key: _readable(one, (*path, key)) for key, one in value.items()}
+            return {key: _readable(one, ("catalog",), schema) for key, one in value.items()}
+        return {key: _readable(one, (*path, key), schema) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_readable(one, path) for one in value]
+        return [_readable(one, path, schema) for one in value]
     if isinstance(value, float) and len(path) > 1:
-        unit = field_unit(path[:-1], path[-1])
+        unit = schema.field_unit(path[:-1], path[-1])
         if math.isinf(value):
-            return field_word(path[:-1], path[-1]) or value
+            return schema.field_word(path[:-1], path[-1]) or value
         if unit and unit != "dB":
             return written(value, unit)
     return value
@@ -70,7 +73,7 @@ def _one_line(match: re.Match[str]) -> str:
     return "[" + " ".join(match[1].split()).rstrip(",") + "]"
 
 
-def _commented(text: str) -> str:
+def _commented(text: str, schema: Schema) -> str:
     """Put what a key means above it, once per table."""
     lines: list[str] = []
     section: tuple[str, ...] = ()
@@ -79,12 +82,12 @@ def _commented(text: str) -> str:
         header, key = _HEADER.match(line), _KEY.match(line)
         if header is not None:
             section = tuple(header[1].split("."))
-            title = SECTIONS[section].__doc__ if section in SECTIONS else None
+            title = schema.sections[section].__doc__ if section in schema.sections else None
             if title and section not in said:
                 lines.append(f"# {title.splitlines()[0]}")
                 said.add(section)
         elif key is not None and (*section, key[1]) not in said:
-            meaning = described(section, key[1])
+            meaning = schema.described(section, key[1])
             said.add((*section, key[1]))
             if meaning:
                 lines.append(f"# {meaning}")

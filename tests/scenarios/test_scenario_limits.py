@@ -66,7 +66,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(changes: dict[str, Any]) -> ea.SplitTraining:
-    return ea.Scenario.from_mapping(changed(changes)).problem()
+    return ea.Scenario.from_mapping(changed(changes)).split_training()
 
 
 def faults(changes: dict[str, Any]) -> dict[str, str]:

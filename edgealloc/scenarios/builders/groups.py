@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgealloc.catalog import Catalog, DeviceEntry
 from edgealloc.scenarios.builders.draws import drawn, stream
 from edgealloc.scenarios.builders.limits import group_size
-from edgealloc.scenarios.schema import Document, UserGroup
+from edgealloc.scenarios.split_training.schema import Document, UserGroup
 
 __all__ = ["server_columns", "user_columns"]
 
@@ -87,9 +87,7 @@ def _samples(group: UserGroup, size: int, seed: int, i: int) -> FloatArray:
     return samples
 
 
-def _of_devices(
-    entries: list[DeviceEntry], kind: npt.NDArray[np.int64], field: str, given: float | None
-) -> FloatArray:
+def _of_devices(entries: list[DeviceEntry], kind: npt.NDArray[np.int64], field: str, given: float | None) -> FloatArray:
     """Per user: the number of the user's device, or the group's own where it gives one."""
     values = [float(entry.require(field)) if given is None else given for entry in entries]
     return np.array(values, dtype=np.float64)[kind]

@@ -16,7 +16,7 @@ from edgealloc.units import format_si
 
 if TYPE_CHECKING:
     from edgealloc.catalog import Catalog
-    from edgealloc.scenarios.schema import Document, ServerGroup, UserGroup
+    from edgealloc.scenarios.split_training.schema import Document, ServerGroup, UserGroup
 
 __all__ = [
     "RESOURCE_SENSES",

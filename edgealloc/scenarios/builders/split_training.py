@@ -16,7 +16,7 @@ from edgealloc.formulations.split_training.validate import SMALLEST_GAIN
 from edgealloc.scenarios.builders.draws import stream
 from edgealloc.scenarios.builders.groups import server_columns, user_columns
 from edgealloc.scenarios.builders.limits import deadlines, group_size, optional_limits
-from edgealloc.scenarios.schema import Document, RadioSection, ServerGroup, UserGroup
+from edgealloc.scenarios.split_training.schema import Document, RadioSection, ServerGroup, UserGroup
 from edgealloc.system.memory import device_memory
 from edgealloc.system.radio import noise_psd_w_per_hz, sample_gain
 from edgealloc.system.stability import Stability

@@ -1,0 +1,1 @@
+"""Scenario files of split training: users with phones, edge servers, a radio cell."""
