@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from edgealloc.core.problem import Problem
 from edgealloc.core.run import Progress, Run
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
-from edgealloc.core.tables import latex_table, markdown_table, text_table
+from edgealloc.core.tables import Column, latex_table, markdown_table, text_table
 from edgealloc.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,21 +23,14 @@ __all__ = ["Comparison", "compare"]
 
 log = logging.getLogger(__name__)
 
-#: kind -> module with `comparison_columns(costs)`, what the table shows beside the objective.
-_VIEWS: Final[Mapping[str, str]] = {"split-training": "edgealloc.formulations.split_training.views"}
-#: column -> heading, in the order of the table; the middle ones come from the formulation.
-_HEADINGS: Final[Mapping[str, str]] = {
-    "method": "method",
-    "objective": "objective",
-    "gap": "gap to bound",
-    "loss_percent": "loss %",
-    "mean_delay_s": "mean delay s",
-    "total_energy_j": "energy J",
-    "mean_instability": "instability",
-    "users_offloaded": "offloaded",
-    "seconds": "seconds",
-    "status": "status",
-}
+#: Columns of every kind of problem; between the two groups stand those of the kind, `Problem.COLUMNS`.
+_FIRST: Final = (
+    Column("method", "method", number=False),
+    Column("objective", "objective", digits=".7g"),
+    Column("gap", "gap to bound", digits=".2e"),
+    Column("loss_percent", "loss %", digits=".3f"),
+)
+_LAST: Final = (Column("seconds", "seconds", digits=".2f"), Column("status", "status", number=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +81,13 @@ class Comparison:
         floor = None if best is None else best.objective
         return [self._row(name, floor) for name in self.methods]
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the table shows, in order: the columns of every kind of problem and those of this one."""
+        return (*_FIRST, *self.problem.COLUMNS, *_LAST)
+
     def _row(self, name: str, floor: float | None) -> dict[str, Any]:
-        row: dict[str, Any] = dict.fromkeys(_HEADINGS, math.nan)
+        row: dict[str, Any] = dict.fromkeys((one.name for one in self.columns), math.nan)
         row |= {"method": name, "best": False, "bound": math.nan, "message": self.failures.get(name, "")}
         solution = self.solutions.get(name)
         if solution is None:
@@ -102,7 +99,7 @@ class Comparison:
         if solution.diagnosis is not None:
             row["message"] = solution.diagnosis.text(at_most=1).strip(" -")
         elif solution.objective is None:
-            row["message"] = "; ".join(solution.attempts) or f"stopped by: {solution.termination}"
+            row["message"] = _one_line("; ".join(solution.attempts)) or f"stopped by: {solution.termination}"
         if self._disproved(solution):
             row["message"] = f"its bound {solution.bound:.9g} is disproved by {getattr(self.best, 'method', '')}"
             log.error("%s: %s", name, row["message"])
@@ -114,9 +111,7 @@ class Comparison:
             row["gap"] = max(0.0, solution.objective - self.bound) / scale
         row["loss_percent"] = 100.0 * (solution.objective - floor) / max(abs(floor), 1e-300)
         row["best"] = solution is self.best
-        columns = _comparison_columns(self.problem.kind)
-        row |= {} if columns is None else columns(solution.costs)
-        return row
+        return row | dict(self.problem.comparison_columns(solution.costs))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per method: numbers in SI units, nan where there is none, and why in `message`."""
@@ -126,11 +121,11 @@ class Comparison:
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         rows = self.rows()
-        filled = {name for name in _HEADINGS for row in rows if not _missing(row[name])}
-        shown = [name for name in _HEADINGS if name in filled or name in ("method", "status")]
+        filled = {one.name for one in self.columns for row in rows if not _missing(row[one.name])}
+        shown = [one for one in self.columns if one.name in filled or one.name in ("method", "status")]
         with_message = any(row["message"] for row in rows)
-        cells = [[_cell(name, row) for name in shown] + [row["message"]] * with_message for row in rows]
-        return [_HEADINGS[name] for name in shown] + ["message"] * with_message, cells
+        cells = [[_cell(one, row) for one in shown] + [row["message"]] * with_message for row in rows]
+        return [one.heading for one in shown] + ["message"] * with_message, cells
 
     def _notes(self) -> list[str]:
         notes = []
@@ -268,8 +263,9 @@ def compare(
             interrupted = True
             break
         except Exception as error:  # a table survives whatever a user's method does
-            log.warning("compare: method '%s' failed", name, exc_info=True)
-            failures[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            failures[name] = _one_line(f"{type(error).__name__}: {error}")
+            log.warning("compare: method '%s' failed: %s", name, failures[name])
+            log.debug("compare: where method '%s' failed", name, exc_info=True)
             continue
         if solutions[name].termination is Termination.INTERRUPTED:
             interrupted = True
@@ -277,11 +273,9 @@ def compare(
     return Comparison(problem, tuple(names), solutions, failures, interrupted)
 
 
-def _comparison_columns(kind: str) -> Callable[[Any], Mapping[str, float]] | None:
-    if kind not in _VIEWS:
-        return None
-    columns: Callable[[Any], Mapping[str, float]] = importlib.import_module(_VIEWS[kind]).comparison_columns
-    return columns
+def _one_line(text: str) -> str:
+    """The first line: a message of several would tear the table."""
+    return next(iter(text.splitlines()), "")
 
 
 def _missing(value: Any) -> bool:
@@ -292,20 +286,8 @@ def _short(percent: float) -> str:
     return f"{percent:.0f}" if percent >= 99.5 else f"{percent:.2g}"
 
 
-def _cell(name: str, row: Mapping[str, Any]) -> str:
-    value = row[name]
+def _cell(column: Column, row: Mapping[str, Any]) -> str:
+    value = row[column.name]
     if _missing(value):
         return "-"
-    if name == "method":
-        return f"{value} *" if row["best"] else str(value)
-    if name == "users_offloaded":
-        return f"{value:.0f}"
-    if name == "loss_percent":
-        return f"{value:.3f}"
-    if name == "gap":
-        return f"{value:.2e}"
-    if name == "seconds":
-        return f"{value:.2f}"
-    if name == "objective":
-        return f"{value:.7g}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{column.shown(value)} *" if column.name == "method" and row["best"] else column.shown(value)

@@ -116,6 +116,6 @@ def _page(scenario: Scenario, table: Any, file: Path) -> str:
         table.to_text(),
         "",
         f"{len(rows)} numbers behind this: {marks_line(rows)}; all in: edgealloc check {file}",
-        f"next: edgealloc solve {file} --plot map.png   (who cuts where, on which server, with what)",
+        f"next: edgealloc solve {file} --plot {table.problem.check_plot(None)}.png   ({table.problem.ANSWERS})",
     ]
     return "\n".join(lines)

@@ -29,7 +29,7 @@ def methods(
             raise DataError(f"'{what}' is neither a kind of problem nor a file; {nearest(what, KINDS)}")
         from edgealloc.scenarios.scenario import Scenario
 
-        kind = Scenario.load(what).document.problem
+        kind = Scenario.load(what).kind
     known = problem_class(kind).methods().values()
     if as_json:
         print_json(
@@ -54,4 +54,7 @@ def methods(
         for one in known
     ]
     typer.echo(text_table(["method", "proves", "in compare", "what it does", "from"], rows))
+    others = [one for one in KINDS if one != kind]
+    if others:
+        typer.echo(f"\nthese solve {kind}; others: edgealloc methods {' | '.join(others)}")
     return 0

@@ -36,13 +36,17 @@ def solve(
     threads: Annotated[int | None, typer.Option(help="Worker threads; all processors by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Where the gap comes from, what holds the cuts.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the solution (.npz) or its users (.csv).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the allocation on a map.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the solution (.npz) or its users or devices (.csv).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the allocation; see --what.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Option(help="What --plot draws, such as map or convergence; an unknown name lists what there is."),
+    ] = None,
     plot_convergence: Annotated[Path | None, typer.Option(help="Draw objective and bound over time.")] = None,
     warm_start: Annotated[Path | None, typer.Option(help="A saved solution (.npz) to start from.")] = None,
     plugin: Annotated[Path | None, typer.Option(help="A Python file that registers methods.")] = None,
 ) -> int | None:
-    """Solve a scenario: who cuts where, on which server, with what power, bandwidth and clocks."""
+    """Solve a scenario: who does what with which resources, and what is proven about it."""
     from edgealloc.core.solution import Solution
     from edgealloc.core.status import Termination
     from edgealloc.scenarios.scenario import Scenario
@@ -53,6 +57,7 @@ def solve(
     load_plugin(plugin)
     scenario = Scenario.load(file)
     problem = scenario.problem()
+    what = problem.check_plot(what)
     start = None if warm_start is None else Solution.load(warm_start)
     with progress(method or problem.DEFAULT_METHOD) as report:
         solution = problem.solve(
@@ -64,7 +69,7 @@ def solve(
             on_progress=report,
             warm_start=start,
         )
-    written = _write(solution, out, plot, plot_convergence)
+    written = _write(solution, out, ((plot, what), (plot_convergence, "convergence")))
     if as_json:
         print_json(_document(scenario, solution, written, explain))
     else:
@@ -77,15 +82,15 @@ def solve(
 
 
 def _write(
-    solution: Solution[Any, Any], out: Path | None, plot: Path | None, plot_convergence: Path | None
+    solution: Solution[Any, Any], out: Path | None, plots: tuple[tuple[Path | None, str], ...]
 ) -> list[Path]:
     """Write what was asked for; an answer that does not exist is not drawn."""
     written: list[Path] = []
-    if plot is not None or plot_convergence is not None:
+    if any(path is not None for path, _ in plots):
         import matplotlib as mpl
 
         mpl.use("Agg")  # no display is needed to write a file
-    for path, what in ((plot, "map"), (plot_convergence, "convergence")):
+    for path, what in plots:
         if path is not None and solution.allocation is not None:
             save_figure(solution.plot(what), path)
             written.append(path)
@@ -111,16 +116,20 @@ def _print(scenario: Scenario, solution: Solution[Any, Any], written: list[Path]
         typer.echo(f"wrote {path}")
     if not written and solution.allocation is not None:
         typer.echo("")
-        typer.echo(f"next: edgealloc solve {file} --out solution.npz --plot map.png   (or --json for every user)")
+        picture, agent = solution.problem.check_plot(None), solution.problem.TABLES[0].removesuffix("s")
+        command = f"edgealloc solve {file} --out solution.npz --plot {picture}.png"
+        typer.echo(f"next: {command}   (or --json for every {agent})")
 
 
 def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Path], explain: bool) -> dict[str, Any]:
     solved = solution.allocation is not None
-    costs = solution.costs
+    problem, costs = solution.problem, solution.costs
+    totals = dict.fromkeys(one.name for one in problem.COLUMNS)
+    agents, shared = problem.TABLES
     return {
         "scenario": scenario.name,
-        "kind": solution.problem.kind,
-        "problem": solution.problem.describe(),
+        "kind": problem.kind,
+        "problem": problem.describe(),
         "method": solution.method,
         "status": solution.status,
         "termination": solution.termination,
@@ -129,13 +138,13 @@ def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Pa
         "gap": solution.gap,
         "seconds": solution.seconds,
         "seed": solution.seed,
-        "total_energy_j": None if costs is None else costs.total_energy_j,
-        "mean_delay_s": None if costs is None else costs.mean_delay_s,
+        **(totals if costs is None else problem.comparison_columns(costs)),
+        "allocation": solution.allocation,
         "violations": dict(solution.violations),
         "prices": dict(solution.prices),
         "bound_prices": dict(solution.bound_prices),
-        "users": solution.to_frame().to_dict("records") if solved else [],
-        "servers": solution.servers_frame().to_dict("records") if solved else [],
+        agents: solution.to_frame().to_dict("records") if solved else [],
+        shared: solution.servers_frame().to_dict("records") if solved else [],
         "explanation": solution.explain().record() if explain and solved else None,
         "diagnosis": None if solution.diagnosis is None else diagnosis_record(scenario, solution.diagnosis),
         "attempts": list(solution.attempts),

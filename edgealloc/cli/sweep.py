@@ -24,8 +24,8 @@ def sweep(
     vary: Annotated[
         str,
         typer.Option(
-            help="KEY=START:STOP:COUNT (evenly spaced) or KEY=a,b,c; keys as in the file, such as weights.energy or "
-            "users.0.count."
+            help="KEY=START:STOP:COUNT (evenly spaced) or KEY=a,b,c; keys as in the file, such as weights.energy, "
+            "users.0.count or network.rate."
         ),
     ],
     samples: Annotated[int, typer.Option(help="Monte-Carlo samples: seeds from the scenario's own on.")] = 1,
@@ -48,21 +48,23 @@ def sweep(
     from edgealloc.errors import nearest
     from edgealloc.scenarios.scenario import Scenario
     from edgealloc.sweeps.engine import sweep as run_sweep
-    from edgealloc.sweeps.points import COLUMNS
+    from edgealloc.sweeps.points import LABELS, columns_of
     from edgealloc.sweeps.statistics import mean_and_half_width
 
     writable(out, "--out", (".csv",))
     writable(plot, "--plot", SUFFIXES)
     mean_and_half_width([], level)
-    texts = ("parameter", "value", "seed", "method", "status", "message")
-    if y in texts or y not in COLUMNS:
-        raise DataError(f"--y: no quantity '{y}'; {nearest(y, [name for name in COLUMNS if name not in texts])}")
     key, values = parse_vary(vary)
     load_plugin(plugin)
     scenario = Scenario.load(file)
+    kind = problem_class(scenario.kind)
+    texts = (*LABELS, *(one.name for one in kind.COLUMNS if not one.number))
+    quantities = [name for name in columns_of(kind.COLUMNS) if name not in texts]
+    if y not in quantities:
+        raise DataError(f"--y: no quantity '{y}'; {nearest(y, quantities)}")
     names = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     for name in names or ():
-        find_method(scenario.document.problem, problem_class(scenario.document.problem).METHODS, name)
+        find_method(scenario.kind, kind.METHODS, name)
     setup: Callable[[], object] | None = None if plugin is None else functools.partial(load_plugin, plugin.absolute())
     with progress("sweep") as report:
         table = run_sweep(

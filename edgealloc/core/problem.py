@@ -17,7 +17,8 @@ from edgealloc.core.method import Method, Outcome, find_method, methods_of
 from edgealloc.core.run import Progress, Run
 from edgealloc.core.solution import Explanation, Solution
 from edgealloc.core.status import Status, Termination
-from edgealloc.errors import DataError
+from edgealloc.core.tables import Column
+from edgealloc.errors import DataError, nearest
 
 __all__ = ["FEASIBILITY_TOLERANCE", "HasObjective", "Problem"]
 
@@ -51,6 +52,14 @@ class Problem(ABC, Generic[A, C]):
     METHODS: ClassVar[tuple[Method, ...]]
     CONSTRAINTS: ClassVar[tuple[Constraint, ...]]
     DEFAULT_METHOD: ClassVar[str] = "certified"
+    #: What `plot_solution` can draw, the default first; "convergence" is every kind's.
+    PLOTS: ClassVar[tuple[str, ...]] = ()
+    #: What tables of methods and sweeps show beside the objective; `comparison_columns` has the values.
+    COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    #: What the rows of `agents_table` and of `servers_table` are, in the plural.
+    TABLES: ClassVar[tuple[str, str]] = ("agents", "servers")
+    #: What a solution says, in a few words.
+    ANSWERS: ClassVar[str] = "who does what, and what it costs"
 
     # ---- what a formulation defines -------------------------------------------------------------------------------
 
@@ -98,6 +107,22 @@ class Problem(ABC, Generic[A, C]):
     def plot_solution(self, solution: Solution[A, C], what: str, ax: Any) -> Any:
         """Draw `what` on matplotlib axes and return the figure."""
 
+    def comparison_columns(self, costs: C) -> Mapping[str, Any]:
+        """Values of `COLUMNS` by name; by default the attributes of the costs that bear these names."""
+        return {one.name: getattr(costs, one.name) for one in self.COLUMNS}
+
+    def sizes(self) -> Mapping[str, int]:
+        """How large the problem is, by the names of its sizes."""
+        return {}
+
+    def facts(self) -> list[str]:
+        """What `edgealloc check` says beside `describe`: lines about what the limits leave to decide."""
+        return []
+
+    def unjudged(self) -> tuple[bool, str]:
+        """What it means that `diagnose` finds nothing: whether the problem is feasible then, and a sentence."""
+        return False, "no limit is out of reach by itself; whether all can be kept is for `edgealloc solve` to find out"
+
     def explain(self, solution: Solution[A, C]) -> Explanation:
         """Why the gap of a solution is what it is, and what holds its decisions where they are.
 
@@ -115,13 +140,27 @@ class Problem(ABC, Generic[A, C]):
         """Every method for this kind of problem by name, a user's own included."""
         return methods_of(cls.kind, cls.METHODS)
 
+    @classmethod
+    def check_plot(cls, what: str | None) -> str:
+        """The name of a plot of this kind's solutions: `what`, or the default if it is None.
+
+        Raises
+        ------
+        DataError
+            There is no such plot; the message lists what there is.
+        """
+        known = (*cls.PLOTS, "convergence")
+        if what is None:
+            return known[0]
+        if what not in known:
+            raise DataError(f"no plot '{what}' of a {cls.kind} solution; {nearest(str(what), known)}")
+        return what
+
     def replace(self, **changes: Any) -> Self:
         """A new problem with some fields changed, validated as a whole."""
         fields = {f.name for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         unknown = sorted(set(changes) - fields)
         if unknown:
-            from edgealloc.errors import nearest
-
             raise DataError(f"replace: no field '{unknown[0]}'; {nearest(unknown[0], fields)}")
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 

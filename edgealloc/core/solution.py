@@ -28,10 +28,10 @@ class Explanation(Protocol):
         """A page that a person can read."""
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per user."""
+        """One row per agent."""
 
     def servers_frame(self) -> pd.DataFrame:
-        """One row per server."""
+        """One row per shared resource."""
 
     def record(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -102,12 +102,12 @@ class Solution(Generic[A, C]):
         return self
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per user: what it does and what it costs (SI units in the column names)."""
+        """One row per agent (user, device): what it does and what it costs (SI units in the column names)."""
         self.require()
         return _frame(self.problem.agents_table(self.allocation, self.costs))
 
     def servers_frame(self) -> pd.DataFrame:
-        """One row per server: load, use of each resource and both kinds of price."""
+        """One row per resource that is shared (server, link): load, use, and prices where there are any."""
         self.require()
         return _frame(self.problem.servers_table(self))
 
@@ -158,16 +158,24 @@ class Solution(Generic[A, C]):
         result: Explanation = self.problem.explain(self)
         return result
 
-    def plot(self, what: str = "map", ax: Any = None) -> Any:
+    def plot(self, what: str | None = None, ax: Any = None) -> Any:
         """Draw the solution and return the matplotlib figure.
 
         Parameters
         ----------
-        what : str
-            "map" (association, cut, load), "convergence" (bound and objective over time), or what the formulation
-            adds; an unknown name lists them.
+        what : str, optional
+            "convergence" (bound and objective over time) or one of ``problem.PLOTS``, of which the first is the
+            default: "map" for split training.
         ax : matplotlib.axes.Axes, optional
+
+        Raises
+        ------
+        DataError
+            No such plot; the message lists what there is.
+        InfeasibleError, SolverError
+            There is no allocation to draw.
         """
+        what = self.problem.check_plot(what)
         if what == "convergence":
             from edgealloc.core.figures import plot_convergence
 

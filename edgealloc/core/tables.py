@@ -3,8 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["latex_table", "markdown_table", "text_table"]
+__all__ = ["Column", "latex_table", "markdown_table", "text_table"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of a table of results.
+
+    Attributes
+    ----------
+    name : str
+        Column of frames and files, with its SI unit: "mean_delay_s".
+    heading : str
+        For people: "mean delay s".
+    label : str
+        At an axis: "mean delay [s]"; the heading where it is empty.
+    digits : str
+        Format of its numbers.
+    number : bool
+        False for a text, of which no mean can be taken and no curve drawn.
+    """
+
+    name: str
+    heading: str
+    label: str = ""
+    digits: str = ".4g"
+    number: bool = True
+
+    def shown(self, value: Any) -> str:
+        """A value as a cell of a table.
+
+        >>> Column("energy_j", "energy J").shown(12.34567)
+        '12.35'
+        """
+        return format(value, self.digits) if self.number else str(value)
+
 
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
           "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.figures import COLOURS, GREY
+from edgealloc.core.tables import Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +21,6 @@ _LABELS: Final[Mapping[str, str]] = {
     "gap": "gap to the best proven bound",
     "best_bound": "best proven bound",
     "over_bound": "objective / proven bound",
-    "mean_delay_s": "mean delay [s]",
-    "total_energy_j": "total energy [J]",
-    "mean_instability": "mean instability",
-    "users_offloaded": "users offloaded",
     "seconds": "time [s]",
     "iterations": "iterations",
 }
@@ -32,9 +29,10 @@ _CURVE_COLOURS: Final = (COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4], COLOURS
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
-def quantity_label(name: str) -> str:
-    """Axis label of a column."""
-    return _LABELS.get(name, name.replace("_", " "))
+def quantity_label(name: str, columns: Sequence[Column] = ()) -> str:
+    """Axis label of a column, `columns` being those of the kind of problem."""
+    labels = {**_LABELS, **{one.name: one.label or one.heading for one in columns}}
+    return labels.get(name, name.replace("_", " "))
 
 
 def method_style(i: int) -> dict[str, Any]:

@@ -113,10 +113,11 @@ def sweep(
     count = _whole("workers", workers)
     options: dict[str, Any] = {"gap": gap, "time_limit_s": time_limit_s, "threads": threads}
     Run.create(**options, seed=points[0].seed, on_progress=None, warm_start=None)
-    names = _method_names(function(points[0].value, points[0].seed), methods)
+    first = function(points[0].value, points[0].seed)
+    names = _method_names(first, methods)
     if count > 1 and threads is None:
         options["threads"] = 1
-    job = Job(function, parameter, names, options, measure, history)
+    job = Job(function, parameter, names, first.COLUMNS, options, measure, history)
     count = min(count, len(points))
     results, interrupted = _in_processes(job, points, count, setup, on_progress) if count > 1 else _here(
         job, points, on_progress)
@@ -126,8 +127,8 @@ def sweep(
         lines = tuple({"parameter": parameter, **line} for line in lines)
     return Sweep(
         parameter=parameter, values=tuple(dict.fromkeys(point.value for point in points)),
-        seeds=tuple(dict.fromkeys(point.seed for point in points)), methods=names, rows=rows, history=lines,
-        interrupted=interrupted,
+        seeds=tuple(dict.fromkeys(point.seed for point in points)), methods=names, rows=rows,
+        columns=first.COLUMNS, history=lines, interrupted=interrupted,
     )
 
 

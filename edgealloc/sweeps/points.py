@@ -7,30 +7,35 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edgealloc.comparison import Comparison, compare
 from edgealloc.core.problem import Problem
 from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
+from edgealloc.core.tables import Column
 from edgealloc.errors import DataError
 from edgealloc.scenarios.scenario import Scenario
 
 __all__ = [
-    "COLUMNS", "FromScenario", "Job", "Point", "PointResult", "failed_point", "from_scenario", "one_line",
+    "LABELS", "FromScenario", "Job", "Point", "PointResult", "columns_of", "failed_point", "from_scenario", "one_line",
     "solve_point",
 ]
 
-#: columns of every row, in order; a `measure` adds its own behind them.
-COLUMNS = (
-    "parameter", "value", "seed", "method", "objective", "bound", "gap", "best_bound", "over_bound", "mean_delay_s",
-    "total_energy_j", "mean_instability", "users_offloaded", "seconds", "status", "iterations", "message",
-)
-_FROM_COMPARISON = (
-    "objective", "bound", "gap", "mean_delay_s", "total_energy_j", "mean_instability", "users_offloaded", "seconds",
-    "status", "message",
-)
+#: Texts, and numbers that name a row: nothing of which a mean can be taken.
+LABELS: Final = ("parameter", "value", "seed", "method", "status", "message")
+_FIRST: Final = ("parameter", "value", "seed", "method", "objective", "bound", "gap", "best_bound", "over_bound")
+_LAST: Final = ("seconds", "status", "iterations", "message")
+_FROM_COMPARISON: Final = ("objective", "bound", "gap", "seconds", "status", "message")
+
+
+def columns_of(kind: tuple[Column, ...]) -> tuple[str, ...]:
+    """Columns of every row, in order: those of a kind of problem (`Problem.COLUMNS`) between those of all.
+
+    A `measure` adds its own behind them.
+    """
+    return (*_FIRST, *(one.name for one in kind), *_LAST)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Job:
     make: Callable[[Any, int], Any]
     parameter: str
     methods: tuple[str, ...]
+    columns: tuple[Column, ...]
     options: Mapping[str, Any]
     measure: Callable[[Any], Mapping[str, float]] | None = None
     keep_history: bool = False
@@ -113,7 +119,7 @@ def failed_point(job: Job, point: Point, message: str) -> PointResult:
     """A row per method that says why there is no result."""
     rows = []
     for name in job.methods:
-        row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
+        row: dict[str, Any] = dict.fromkeys(columns_of(job.columns), math.nan)
         rows.append(row | _head(job, point, name) | {"status": "failed", "iterations": 0, "message": message})
     return PointResult(tuple(rows))
 
@@ -130,9 +136,9 @@ def _head(job: Job, point: Point, name: str) -> dict[str, Any]:
 def _row(
     job: Job, point: Point, table: Comparison, line: Mapping[str, Any], solution: Solution[Any, Any] | None
 ) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
+    row: dict[str, Any] = dict.fromkeys(columns_of(job.columns), math.nan)
     row |= _head(job, point, line["method"])
-    row |= {name: line[name] for name in _FROM_COMPARISON}
+    row |= {name: line[name] for name in (*_FROM_COMPARISON, *(one.name for one in job.columns))}
     counts = [report.iteration for report in solution.history if report.iteration] if solution else []
     row["iterations"] = counts[-1] if counts else 0
     bound = table.bound

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgealloc.core.files import write_atomically
+from edgealloc.core.tables import Column
 from edgealloc.errors import DataError, nearest
-from edgealloc.sweeps.points import COLUMNS
+from edgealloc.sweeps.points import LABELS, columns_of
 from edgealloc.sweeps.statistics import mean_and_half_width
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Sweep", "frame_to_csv"]
-
-_NOT_QUANTITIES = ("parameter", "value", "seed", "method", "status", "message")
 
 
 def frame_to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -47,9 +46,12 @@ class Sweep:
         In the order of the rows.
     rows : tuple of mapping
         Columns: parameter, value, seed, method, objective, bound (the method's own), gap (to the best bound at that
-        value and seed), best_bound, over_bound (objective / best_bound), mean_delay_s, total_energy_j,
-        mean_instability, users_offloaded, seconds, status, iterations (the count in the method's last report that has
-        one), message, and those of `measure`. Numbers that do not exist are nan.
+        value and seed), best_bound, over_bound (objective / best_bound), those of the kind of problem (for split
+        training mean_delay_s, total_energy_j, mean_instability, users_offloaded), seconds, status, iterations (the
+        count in the method's last report that has one), message, and those of `measure`. Numbers that do not exist
+        are nan.
+    columns : tuple of Column
+        Those of the kind of problem.
     history : tuple of mapping
         What the methods reported, if it was kept.
     interrupted : bool
@@ -61,6 +63,7 @@ class Sweep:
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
     rows: tuple[Mapping[str, Any], ...]
+    columns: tuple[Column, ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     interrupted: bool = False
 
@@ -72,14 +75,17 @@ class Sweep:
     @property
     def quantities(self) -> tuple[str, ...]:
         """Columns that hold numbers of which a mean can be taken."""
-        further = dict.fromkeys(name for row in self.rows for name in row if name not in COLUMNS)
-        return (*(name for name in COLUMNS if name not in _NOT_QUANTITIES), *further)
+        known = columns_of(self.columns)
+        texts = (*LABELS, *(one.name for one in self.columns if not one.number))
+        further = dict.fromkeys(name for row in self.rows for name in row if name not in known)
+        return (*(name for name in known if name not in texts), *further)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per value, seed and method; SI units in the column names."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.rows), columns=list(dict.fromkeys([*COLUMNS, *self.quantities])))
+        names = dict.fromkeys([*columns_of(self.columns), *self.quantities])
+        return pd.DataFrame(list(self.rows), columns=list(names))
 
     def history_frame(self) -> pd.DataFrame:
         """One row per report of a method: parameter, value, seed, method, step, stage, iteration, seconds, objective,
@@ -142,11 +148,20 @@ class Sweep:
         """
         return frame_to_csv(self.to_frame(), path)
 
-    def to_text(self, quantities: Sequence[str] = ("objective", "over_bound", "mean_delay_s", "total_energy_j"),
-                level: float = 0.95) -> str:
-        """A table of means and confidence intervals for a terminal, and what failed."""
+    def to_text(self, quantities: Sequence[str] | None = None, level: float = 0.95) -> str:
+        """A table of means and confidence intervals for a terminal, and what failed.
+
+        Parameters
+        ----------
+        quantities : sequence of str, optional
+            By default objective, over_bound and the first two of the kind of problem.
+        level : float
+            Confidence level in (0, 1).
+        """
         from edgealloc.core.tables import text_table
 
+        if quantities is None:
+            quantities = ("objective", "over_bound", *[one.name for one in self.columns if one.number][:2])
         summary = self.summary(level)
         header = [self.parameter, "method", "samples", *(name.replace("_", " ") for name in quantities)]
         cells = []
@@ -201,7 +216,7 @@ class Sweep:
         draw_curves(ax, summary, y, self.values, self.methods)
         if y == "objective":
             draw_bound(ax, summary, self.values)
-        style_axes(ax, "", self.parameter, quantity_label(y))
+        style_axes(ax, "", self.parameter, quantity_label(y, self.columns))
         place_legend(ax)
         return figure
 

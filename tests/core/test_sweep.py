@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import edgealloc as ea
-from edgealloc.sweeps.points import COLUMNS
+from edgealloc.sweeps.points import columns_of
 from edgealloc.sweeps.statistics import mean_and_half_width
 
 FAST = ["certified", "greedy", "random"]
@@ -53,7 +53,7 @@ def test_rows_are_what_solve_says() -> None:
     """Every row is the solution of its value, seed and method; seeds are common to all values."""
     table = ea.sweep(scenario(), "weights.energy", [1, 4], methods=FAST, samples=2)
     frame = table.to_frame()
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == list(columns_of(ea.SplitTraining.COLUMNS))
     assert table.seeds == (3, 4)
     assert len(frame) == 2 * 2 * 3
     assert list(frame["method"])[:3] == FAST

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
-from edgealloc.errors import DataError, nearest
+from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
 from edgealloc.formulations.split_training.views import servers_table
 
@@ -48,10 +48,7 @@ def plot(problem: SplitTraining, solution: Solution[Allocation, Costs], what: st
     DataError
         Unknown name; the message lists what there is.
     """
-    if what not in PLOTS:
-        known = nearest(what, [*PLOTS, "convergence"])
-        raise DataError(f"no plot '{what}' of a split-training solution; {known}")
-    return PLOTS[what](problem, solution, ax)
+    return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
 def _parts(solution: Solution[Allocation, Costs]) -> tuple[Allocation, Costs]:

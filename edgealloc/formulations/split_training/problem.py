@@ -16,6 +16,7 @@ from edgealloc.core.links import resolve
 from edgealloc.core.method import Method
 from edgealloc.core.problem import Problem
 from edgealloc.core.solution import Explanation, Solution
+from edgealloc.core.tables import Column
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
@@ -156,6 +157,15 @@ class SplitTraining(Problem[Allocation, Costs]):
     kind: ClassVar[str] = "split-training"
     METHODS: ClassVar[tuple[Method, ...]] = METHODS
     CONSTRAINTS: ClassVar[tuple[Constraint, ...]] = CONSTRAINTS
+    PLOTS: ClassVar[tuple[str, ...]] = ("map", "cuts", "loads", "costs")
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("mean_delay_s", "mean delay s", "mean delay [s]"),
+        Column("total_energy_j", "energy J", "total energy [J]"),
+        Column("mean_instability", "instability", "mean instability"),
+        Column("users_offloaded", "offloaded", "users offloaded", ".0f"),
+    )
+    TABLES: ClassVar[tuple[str, str]] = ("users", "servers")
+    ANSWERS: ClassVar[str] = "who cuts where, on which server, with what"
 
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -321,6 +331,31 @@ class SplitTraining(Problem[Allocation, Costs]):
     def servers_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:
         result: Mapping[str, Any] = resolve(f"{_HERE}.views:servers_table")(self, solution)
         return result
+
+    def comparison_columns(self, costs: Costs) -> Mapping[str, float]:
+        result: Mapping[str, float] = resolve(f"{_HERE}.views:comparison_columns")(costs)
+        return result
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"users": self.users, "servers": self.servers, "layers": self.layers}
+
+    def facts(self) -> list[str]:
+        low, high = self.cuts.low.min(), self.cuts.high.max()
+        return [
+            f"cuts left to the users by privacy, memory and stability: {low} to {high} of {self.layers} layers on the "
+            "device"
+        ]
+
+    def unjudged(self) -> tuple[bool, str]:
+        """Users compete for what a deadline, cap or memory of a server leaves, which `diagnose` does not solve."""
+        late = self.deadline_s is not None and self.deadline_penalty_per_s is None
+        if late or self.users_per_server is not None or self.server_memory_bytes is not None:
+            return False, (
+                "no user is stuck by itself: each has a server and a cut that satisfy its own limits; whether all of "
+                "them fit together\nunder the deadlines, caps and memory of the servers is for `edgealloc solve` to "
+                "find out"
+            )
+        return True, "feasible: every user has a server and a cut that satisfy every limit"
 
     def summary_lines(self, solution: Solution[Allocation, Costs]) -> list[str]:
         result: list[str] = resolve(f"{_HERE}.views:summary_lines")(self, solution)
