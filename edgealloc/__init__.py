@@ -27,6 +27,9 @@ _PUBLIC = {
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
     "Outcome": "edgealloc.core.method",
+    "Plan": "edgealloc.formulations.pool_training.plan",
+    "PoolCosts": "edgealloc.formulations.pool_training.plan",
+    "PoolTraining": "edgealloc.formulations.pool_training.problem",
     "Progress": "edgealloc.core.run",
     "Run": "edgealloc.core.run",
     "Scenario": "edgealloc.scenarios.scenario",
@@ -38,6 +41,7 @@ _PUBLIC = {
     "Status": "edgealloc.core.status",
     "Sweep": "edgealloc.sweeps.result",
     "Termination": "edgealloc.core.status",
+    "Topology": "edgealloc.formulations.pool_training.network",
     "Weights": "edgealloc.core.weights",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
@@ -56,6 +60,9 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.pool_training.network import Topology
+    from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
+    from edgealloc.formulations.pool_training.problem import PoolTraining
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio
@@ -66,10 +73,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
-    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "Progress", "Run", "Scenario",
-    "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep",
-    "Termination", "Weights", "__version__", "compare", "default_catalog", "register_method",
-    "service_cost_ratio", "sweep",
+    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "Plan", "PoolCosts",
+    "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
+    "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
+    "__version__", "compare", "default_catalog", "register_method", "service_cost_ratio", "sweep",
 ]
 
 

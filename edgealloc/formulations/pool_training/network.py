@@ -7,8 +7,9 @@ with routes and orders fixed, more bandwidth can only help.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -79,7 +80,7 @@ class Topology:
         nodes = tuple(str(name) for name in self.nodes)
         for k, name in enumerate(nodes):
             if name in nodes[:k]:
-                faults.append(Fault(f"topology.nodes[{k}]", f"'{name}' is the name of node {nodes.index(name)} already; "
+                faults.append(Fault(f"topology.nodes[{k}]", f"'{name}' is the name of node {nodes.index(name)}, too; "
                                                             "give every device and relay its own"))
         ends = np.array(self.ends, dtype=np.int64).reshape(-1, 2) if np.size(self.ends) else np.empty((0, 2), np.int64)
         object.__setattr__(self, "nodes", nodes)
@@ -92,8 +93,8 @@ class Topology:
                 faults.append(Fault(f"topology.ends[{k}]", f"is a link from '{nodes[a]}' to itself; leave it out"))
         _, where = np.unique(ends, axis=0, return_index=True)
         for k in sorted(set(range(count)) - {int(one) for one in where}):
-            faults.append(Fault(f"topology.ends[{k}]", f"links node {ends[k, 0]} to node {ends[k, 1]} a second time; put "
-                                                       "one link with the sum of their rates"))
+            faults.append(Fault(f"topology.ends[{k}]", f"links node {ends[k, 0]} to node {ends[k, 1]} again; put one "
+                                                       "link with the sum of their rates"))
         for name, low, open_low, unit in (("rate_bits_per_s", 0.0, True, "bit/s"), ("latency_s", 0.0, False, "s"),
                                           ("metric", 0.0, True, ""), ("joules_per_byte", 0.0, False, "J/B")):
             object.__setattr__(self, name, _checked_links(self, name, count, low, open_low, unit, faults))
@@ -289,15 +290,10 @@ class Network:
 
     Attributes
     ----------
+    topology : Topology
     devices : int
         D; nodes beyond it are relays.
     media : int
-    seconds_per_byte : (D, D)
-        Time for which one byte from i to j occupies the media of its route (s/B): the longest over them; inf where
-        there is no route, 0 on the diagonal.
-    latency_s : (D, D)
-    joules_per_byte : (D, D)
-        Sum along the route.
     """
 
     def __init__(self, topology: Topology, devices: int) -> None:
@@ -321,23 +317,39 @@ class Network:
                     path.append(link_at[(previous, node)])
                     node = previous
                 self._routes[(i, j)] = tuple(reversed(path))
-        byte_time = 8.0 / topology.rate_bits_per_s
-        self.seconds_per_byte = np.full((devices, devices), math.inf)
-        self.latency_s = np.zeros((devices, devices))
-        self.joules_per_byte = np.zeros((devices, devices))
-        np.fill_diagonal(self.seconds_per_byte, 0.0)
+        self._byte_time = 8.0 / topology.rate_bits_per_s
         self._airtime: dict[tuple[int, int], dict[int, float]] = {}
-        for pair, links in self._routes.items():
-            use: dict[int, float] = {}
-            for k in links:
-                medium = int(topology.medium[k])
-                use[medium] = use.get(medium, 0.0) + float(byte_time[k])
-            self._airtime[pair] = use
-            self.seconds_per_byte[pair] = max(use.values())
-            self.latency_s[pair] = float(topology.latency_s[list(links)].sum())
-            self.joules_per_byte[pair] = float(topology.joules_per_byte[list(links)].sum())
-        for array in (self.seconds_per_byte, self.latency_s, self.joules_per_byte):
-            array.setflags(write=False)
+
+    def with_rates(self, rate_bits_per_s: FloatArray) -> Network:
+        """The same routes at other link rates (L,): cheap, for prices and sweeps."""
+        other = copy.copy(self)
+        other._byte_time = 8.0 / rate_bits_per_s
+        other._airtime = {}
+        other.__dict__.pop("seconds_per_byte", None)
+        return other
+
+    @cached_property
+    def seconds_per_byte(self) -> FloatArray:
+        """Time for which a byte from i to j occupies the media of its route, the longest over them (D, D)."""
+        return self._pairs(math.inf, lambda i, j: max(self.airtime(i, j).values()))
+
+    @cached_property
+    def latency_s(self) -> FloatArray:
+        """Sum of the latencies along the route (D, D)."""
+        return self._pairs(0.0, lambda i, j: float(self.topology.latency_s[list(self.route(i, j))].sum()))
+
+    @cached_property
+    def joules_per_byte(self) -> FloatArray:
+        """Energy of a byte along the route (D, D)."""
+        return self._pairs(0.0, lambda i, j: float(self.topology.joules_per_byte[list(self.route(i, j))].sum()))
+
+    def _pairs(self, missing: float, value: Callable[[int, int], float]) -> FloatArray:
+        matrix = np.full((self.devices, self.devices), missing)
+        np.fill_diagonal(matrix, 0.0)
+        for i, j in self._routes:
+            matrix[i, j] = value(i, j)
+        matrix.setflags(write=False)
+        return matrix
 
     def connected(self, i: int, j: int) -> bool:
         """Whether there is a route from i to j."""
@@ -349,7 +361,16 @@ class Network:
 
     def airtime(self, i: int, j: int) -> dict[int, float]:
         """Seconds for which one byte from i to j occupies each medium of its route."""
-        return self._airtime[(i, j)] if i != j else {}
+        if i == j:
+            return {}
+        known = self._airtime.get((i, j))
+        if known is None:
+            known = {}
+            for k in self._routes[(i, j)]:
+                medium = int(self.topology.medium[k])
+                known[medium] = known.get(medium, 0.0) + float(self._byte_time[k])
+            self._airtime[(i, j)] = known
+        return known
 
     def media_of(self, messages: Iterable[Message]) -> tuple[int, ...]:
         """Media that a set of messages uses, in order."""

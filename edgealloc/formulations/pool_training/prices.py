@@ -1,0 +1,69 @@
+"""What more of a resource would be worth under the plan as it is."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.schedule import schedule
+
+if TYPE_CHECKING:
+    from edgealloc.formulations.pool_training.problem import PoolTraining
+
+__all__ = ["marginal_prices"]
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Relative step; the objective is a maximum of hyperbolas, and smooth to the right of every point.
+_STEP: Final = 1e-6
+
+
+def marginal_prices(problem: PoolTraining, plan: Plan) -> dict[str, FloatArray]:
+    """Objective saved per extra unit of a resource, by one-sided differences of the schedule.
+
+    Parameters
+    ----------
+    problem : PoolTraining
+    plan : Plan
+
+    Returns
+    -------
+    dict
+        "flops_per_s" (D,) per FLOP/s and "rate_bits_per_s" (L,) per bit/s; 0 where a resource is not used or does not
+        hold the iteration up, >= 0 always. Memory has no price here: more of it changes nothing under the same plan.
+    """
+    base = _objective(problem, plan)
+    speed, rate = np.zeros(problem.devices), np.zeros(problem.topology.links)
+    for i in plan.devices:
+        faster = problem.flops_per_s.copy()
+        faster[i] *= 1.0 + _STEP
+        speed[i] = _saved(problem, plan, base, faster[i] - problem.flops_per_s[i], flops_per_s=faster)
+    used = {link for i, j in schedule(problem, plan).traffic for link in problem.network.route(i, j)}
+    for link in sorted(used):
+        wider = problem.topology.rate_bits_per_s.copy()
+        wider[link] *= 1.0 + _STEP
+        step = wider[link] - problem.topology.rate_bits_per_s[link]
+        rate[link] = _saved(problem, plan, base, step, _network=problem.network.with_rates(wider))
+    return {"flops_per_s": speed, "rate_bits_per_s": rate}
+
+
+def _saved(problem: PoolTraining, plan: Plan, base: float, step: float, **changes: Any) -> float:
+    # a copy that is not validated anew: the change is ours
+    changed = copy.copy(problem)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    return max((base - _objective(changed, plan)) / step, 0.0)
+
+
+def _objective(problem: PoolTraining, plan: Plan) -> float:
+    """The objective alone: what `evaluate` says, without memory, bounds and tables."""
+    run = schedule(problem, plan)
+    members = list(plan.devices)
+    busy = run.busy_s[members]
+    energy = float((problem.busy_power_w[members] * busy + problem.idle_power_w[members] * (run.time_s - busy)).sum())
+    radio = sum(size * float(problem.network.joules_per_byte[i, j]) for (i, j), size in run.traffic.items())
+    return problem.per_second * run.time_s + problem.per_joule * (energy + radio)

@@ -1,0 +1,389 @@
+"""One training iteration, event by event: what every device and medium does when, and what lies in memory.
+
+This is the truth that `PoolTraining.evaluate` reports; the closed formulas and bounds are checked against it. Stages
+work in a fixed order (1F1B with a limit of micro-batches in flight), and media serve transfers in a fixed order, that
+of a timetable of unit times. All starts are therefore maxima of sums of durations: they rise and fall with them, and a
+faster device or link never makes an iteration longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.formulations.pool_training.network import Message
+from edgealloc.formulations.pool_training.plan import Plan
+
+if TYPE_CHECKING:
+    from edgealloc.formulations.pool_training.problem import PoolTraining
+
+__all__ = ["Event", "Schedule", "in_flight", "messages_between", "schedule", "timetable"]
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Operations of a timetable.
+FORWARD, BACKWARD, SEND_FORWARD, SEND_BACKWARD = range(4)
+#: Durations of the timetable that settles who sends first: a backward pass is about two forward ones.
+_UNIT: Final = (1, 2)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that takes time.
+
+    Attributes
+    ----------
+    kind : str
+        "forward", "backward" (a device computes); "activations", "gradients" (a stage hands over), "gather" (keys and
+        values of sequence parallelism), "reduce" (activations of tensor parallelism), "all-reduce" (gradients of
+        replicas).
+    stage : int
+        Which stage computes or sends.
+    devices : tuple of int
+        Who: the one that computes, or all that send.
+    micro_batch : int
+        -1 where it concerns all.
+    layer : int
+        First layer that it concerns.
+    start_s, end_s : float
+        A transfer ends when its last byte has arrived.
+    size_bytes : float
+        0 for computing.
+    """
+
+    kind: str
+    stage: int
+    devices: tuple[int, ...]
+    micro_batch: int
+    layer: int
+    start_s: float
+    end_s: float
+    size_bytes: float = 0.0
+
+
+@dataclass
+class Schedule:
+    """What happens in an iteration.
+
+    Attributes
+    ----------
+    events : list of Event
+    time_s : float
+        End of the last event.
+    busy_s : (D,)
+        Computing time.
+    traffic : mapping
+        (i, j) -> bytes that i sent to j.
+    held : list of (device, time, change)
+        Activations coming into memory (bytes > 0) and leaving it (< 0).
+    resident_bytes : (D,)
+        What lies in memory all the time: states and overhead; 0 for those that do not take part.
+    """
+
+    devices: int
+    events: list[Event] = field(default_factory=list)
+    time_s: float = 0.0
+    traffic: dict[tuple[int, int], float] = field(default_factory=dict)
+    held: list[tuple[int, float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.busy_s: FloatArray = np.zeros(self.devices)
+        self.resident_bytes: FloatArray = np.zeros(self.devices)
+
+    def add(self, event: Event) -> None:
+        """Append an event; the iteration ends with its last one."""
+        self.events.append(event)
+        self.time_s = max(self.time_s, event.end_s)
+
+    def compute(self, kind: str, stage: int, layer: int, micro_batch: int, start: float,
+                seconds: dict[int, float]) -> float:
+        """Devices of a stage compute side by side; the stage is done when the last of them is."""
+        for device, duration in seconds.items():
+            self.add(Event(kind, stage, (device,), micro_batch, layer, start, start + duration))
+            self.busy_s[device] += duration
+        return start + max(seconds.values())
+
+    def send(self, messages: Sequence[Message], times: float = 1.0) -> None:
+        """Count bytes."""
+        for i, j, size in messages:
+            self.traffic[(i, j)] = self.traffic.get((i, j), 0.0) + times * size
+
+    def memory_trace(self, device: int) -> list[tuple[float, float]]:
+        """(time, bytes in memory from then on) of a device; what is freed at an instant makes room at that instant."""
+        level = float(self.resident_bytes[device])
+        trace = [(0.0, level)]
+        for _, moment, change in sorted(one for one in self.held if one[0] == device):
+            level += change
+            trace.append((moment, level))
+        return trace
+
+    def peak_bytes(self) -> FloatArray:
+        """Largest memory of every device (D,)."""
+        return np.array([max(level for _, level in self.memory_trace(i)) for i in range(self.devices)])
+
+
+def in_flight(parallelism: str, stages: int, micro_batches: int) -> tuple[int, ...]:
+    """K_p: micro-batches of a stage between forward and backward, at most.
+
+    1F1B pipelines keep ``min(Mb, S - p)``; hybrid ones ``min(Mb, 2 (S - p) - 1)``, which hides the hand-overs
+    (Asteroid, arXiv 2408.08015).
+    """
+    if parallelism == "hybrid":
+        return tuple(min(micro_batches, 2 * (stages - p) - 1) for p in range(stages))
+    return tuple(min(micro_batches, stages - p) for p in range(stages))
+
+
+@lru_cache(maxsize=1024)
+def timetable(limits: tuple[int, ...], micro_batches: int) -> tuple[tuple[int, int, int], ...]:
+    """Operations (what, stage, micro-batch) in the order in which media and stages take them.
+
+    The order is that of a pipeline whose forward passes take 1, backward passes 2 and hand-overs no time. It depends on
+    nothing but the number of stages and micro-batches, and follows all dependencies.
+
+    Parameters
+    ----------
+    limits : tuple of int
+        Micro-batches in flight of every stage.
+    micro_batches : int
+    """
+    stages = len(limits)
+    orders = []
+    for limit in limits:
+        order = [(FORWARD, m) for m in range(limit)]
+        for m in range(micro_batches):
+            order.append((BACKWARD, m))
+            if limit + m < micro_batches:
+                order.append((FORWARD, limit + m))
+        orders.append(order)
+    done: dict[tuple[int, int, int], int] = {}
+    free, at = [0] * stages, [0] * stages
+    listed: list[tuple[int, int, int, int, int]] = []
+    while any(at[p] < len(orders[p]) for p in range(stages)):
+        for p in range(stages):
+            while at[p] < len(orders[p]):
+                what, m = orders[p][at[p]]
+                if what == FORWARD:
+                    needed = (FORWARD, p - 1, m) if p > 0 else None
+                else:
+                    needed = (BACKWARD, p + 1, m) if p + 1 < stages else (FORWARD, p, m)
+                if needed is not None and needed not in done:
+                    break
+                start = max(free[p], 0 if needed is None else done[needed])
+                end = start + _UNIT[what]
+                free[p] = done[(what, p, m)] = end
+                at[p] += 1
+                listed.append((start, 1, p, what, m))
+                if what == FORWARD and p + 1 < stages:
+                    listed.append((end, 0, p, SEND_FORWARD, m))
+                elif what == BACKWARD and p > 0:
+                    listed.append((end, 0, p, SEND_BACKWARD, m))
+    return tuple((what, p, m) for _, _, p, what, m in sorted(listed))
+
+
+def messages_between(
+    senders: Sequence[int], sent: Sequence[int], receivers: Sequence[int], taken: Sequence[int], bytes_per_sample: float
+) -> list[Message]:
+    """Messages by which the samples of one group reach the next.
+
+    The samples of a micro-batch lie in the order of the devices; what two devices both have goes from one to the other.
+
+    Examples
+    --------
+    >>> messages_between((0, 1), (3, 1), (2, 5), (2, 2), 10.0)
+    [(0, 2, 20.0), (0, 5, 10.0), (1, 5, 10.0)]
+    """
+    messages: list[Message] = []
+    first = np.concatenate([[0], np.cumsum(sent)])
+    second = np.concatenate([[0], np.cumsum(taken)])
+    for a, i in enumerate(senders):
+        for b, j in enumerate(receivers):
+            common = int(min(first[a + 1], second[b + 1]) - max(first[a], second[b]))
+            if common > 0:
+                messages.append((int(i), int(j), common * bytes_per_sample))
+    return messages
+
+
+def schedule(problem: PoolTraining, plan: Plan) -> Schedule:
+    """The iteration of a plan.
+
+    Parameters
+    ----------
+    problem : PoolTraining
+    plan : Plan
+        Valid for the problem.
+    """
+    result = Schedule(problem.devices)
+    for device in plan.devices:
+        result.resident_bytes[device] = problem.overhead_bytes[device]
+    if plan.parallelism in ("pipeline", "hybrid"):
+        _pipeline(problem, plan, result)
+    elif plan.parallelism in ("sequence", "tensor"):
+        _inside_layers(problem, plan, result)
+    else:
+        _replicas(problem, plan, result)
+    return result
+
+
+def _all_reduce(problem: PoolTraining, result: Schedule, ring: Sequence[int], size: float, stage: int, layer: int,
+                start: float) -> float:
+    """Gradients of replicas summed on a ring; returns when that is done."""
+    if len(ring) < 2 or size <= 0.0:
+        return start
+    end = start + problem.network.all_reduce(ring, size)
+    share = 2.0 * (len(ring) - 1) * size / len(ring)
+    result.send([(i, j, share) for i, j in zip(ring, [*ring[1:], ring[0]], strict=True)])
+    result.add(Event("all-reduce", stage, tuple(ring), -1, layer, start, end, share * len(ring)))
+    return end
+
+
+def _replicas(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
+    """Single device, or data parallelism: everybody has the whole model and a part of the batch."""
+    ring, shares = plan.stages[0], plan.shares[0]
+    speed = problem.flops_per_s
+    forward, backward = float(problem.forward_flops.sum()), float(problem.backward_flops.sum())
+    kept = float(problem.activation_bytes.sum())
+    states = float(problem.state_bytes.sum()) - problem.tied_state_bytes
+    end = 0.0
+    for device, share in zip(ring, shares, strict=True):
+        result.resident_bytes[device] += states
+        result.held.append((device, 0.0, share * kept))
+        middle = result.compute("forward", 0, 0, -1, 0.0, {device: share * forward / speed[device]})
+        done = result.compute("backward", 0, 0, -1, middle, {device: share * backward / speed[device]})
+        result.held.append((device, done, -share * kept))
+        end = max(end, done)
+    _all_reduce(problem, result, ring, float(problem.gradient_bytes.sum()) + problem.tied_bytes, 0, 0, end)
+
+
+def _inside_layers(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
+    """Sequence or tensor parallelism: every layer is shared, and ends with traffic between all."""
+    ring, shares = plan.stages[0], plan.shares[0]
+    batch, tensor = problem.batch, plan.parallelism == "tensor"
+    parts = np.array(shares) / (problem.heads if tensor else problem.tokens)
+    speed = problem.flops_per_s[list(ring)]
+    states = float(problem.state_bytes.sum()) - problem.tied_state_bytes
+    result.resident_bytes[list(ring)] += parts * states if tensor else states
+    now = 0.0
+    for backward in (False, True):
+        flops = problem.backward_flops if backward else problem.forward_flops
+        for y in reversed(range(problem.layers)) if backward else range(problem.layers):
+            if not tensor:
+                now = _gather(problem, result, ring, parts, y, now, 2 if backward else 1)
+            began = now
+            seconds = parts * batch * flops[y] / speed
+            now = result.compute("backward" if backward else "forward", 0, y, -1, now,
+                                 dict(zip(ring, seconds.tolist(), strict=True)))
+            whole = problem.replicated_activation_bytes[y] if tensor else 0.0
+            kept = batch * (whole + parts * (problem.activation_bytes[y] - whole))
+            for device, size in zip(ring, kept.tolist(), strict=True):
+                result.held.append((device, now if backward else began, -size if backward else size))
+            if tensor:
+                now = _reduce(problem, result, ring, y, now)
+    if not tensor:
+        _all_reduce(problem, result, ring, float(problem.gradient_bytes.sum()) + problem.tied_bytes, 0, 0, now)
+
+
+def _gather(problem: PoolTraining, result: Schedule, ring: Sequence[int], parts: FloatArray, layer: int, start: float,
+            times: int) -> float:
+    """Keys and values of a layer pass round the ring; in the backward pass so do their gradients."""
+    sizes = (parts * problem.batch * float(problem.key_value_bytes[layer])).tolist()
+    if len(ring) < 2 or sum(sizes) <= 0.0:
+        return start
+    end = start + times * problem.network.all_gather(ring, sizes)
+    g = len(ring)
+    messages = [(ring[m], ring[(m + 1) % g], sizes[(m - k) % g]) for k in range(g - 1) for m in range(g)]
+    result.send(messages, times)
+    total = times * sum(size for _, _, size in messages)
+    result.add(Event("gather", 0, tuple(ring), -1, layer, start, end, total))
+    return end
+
+
+def _reduce(problem: PoolTraining, result: Schedule, ring: Sequence[int], layer: int, start: float) -> float:
+    """The two all-reduces of activations of a tensor-parallel layer and pass (Shoeybi et al., arXiv 1909.08053)."""
+    size = problem.batch * problem.boundary_bytes
+    if len(ring) < 2 or size <= 0.0:
+        return start
+    end = start + 2.0 * problem.network.all_reduce(ring, size)
+    share = 4.0 * (len(ring) - 1) * size / len(ring)
+    result.send([(i, j, share) for i, j in zip(ring, [*ring[1:], ring[0]], strict=True)])
+    result.add(Event("reduce", 0, tuple(ring), -1, layer, start, end, share * len(ring)))
+    return end
+
+
+def _pipeline(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
+    """Pipeline of devices or groups, micro-batch by micro-batch, then gradients of groups and the tied table."""
+    network, count, stages = problem.network, problem.micro_batches, len(plan.stages)
+    starts = plan.first_layers
+    limits = in_flight(plan.parallelism, stages, count)
+    seconds: list[tuple[dict[int, float], dict[int, float]]] = []
+    kept: list[dict[int, float]] = []
+    for p, (group, shares) in enumerate(zip(plan.stages, plan.shares, strict=True)):
+        part = slice(starts[p], starts[p + 1])
+        work = [float(flops[part].sum()) for flops in (problem.forward_flops, problem.backward_flops)]
+        forward, backward = ({i: share * flops / float(problem.flops_per_s[i])
+                              for i, share in zip(group, shares, strict=True)} for flops in work)
+        seconds.append((forward, backward))
+        held = float(problem.activation_bytes[part].sum())
+        kept.append({i: share * held for i, share in zip(group, shares, strict=True)})
+        tied = problem.tied_state_bytes if stages == 1 else 0.0
+        result.resident_bytes[list(group)] += float(problem.state_bytes[part].sum()) - tied
+    hand_over = [messages_between(plan.stages[p], plan.shares[p], plan.stages[p + 1], plan.shares[p + 1],
+                                  problem.boundary_bytes) for p in range(stages - 1)]
+    hand_back = [[(j, i, size) for i, j, size in messages] for messages in hand_over]
+    ways = (hand_over, hand_back)
+    media = tuple([network.media_of(messages) for messages in way] for way in ways)
+    price = tuple([network.phase(messages) for messages in way] for way in ways)
+
+    stage_free, media_free = [0.0] * stages, [0.0] * network.media
+    finished: dict[tuple[int, int, int], float] = {}
+    arrived: dict[tuple[int, int, int], float] = {}
+    for what, p, m in timetable(limits, count):
+        if what in (FORWARD, BACKWARD):
+            if what == FORWARD:
+                ready = arrived[(FORWARD, p, m)] if p > 0 else 0.0
+            else:
+                ready = arrived[(BACKWARD, p, m)] if p + 1 < stages else finished[(FORWARD, p, m)]
+            start = max(stage_free[p], ready)
+            end = result.compute("forward" if what == FORWARD else "backward", p, starts[p], m, start, seconds[p][what])
+            stage_free[p] = finished[(what, p, m)] = end
+            for device, size in kept[p].items():
+                result.held.append((device, start, size) if what == FORWARD else (device, end, -size))
+            continue
+        back = what == SEND_BACKWARD
+        boundary, target = (p - 1, p - 1) if back else (p, p + 1)
+        messages = ways[back][boundary]
+        used, (occupancy, latency) = media[back][boundary], price[back][boundary]
+        start = max([finished[(BACKWARD if back else FORWARD, p, m)], *(media_free[one] for one in used)])
+        for one in used:
+            media_free[one] = start + occupancy
+        arrived[(BACKWARD if back else FORWARD, target, m)] = start + occupancy + latency
+        result.send(messages)
+        result.add(Event("gradients" if back else "activations", p, plan.stages[p], m, starts[p], start,
+                         start + occupancy + latency, sum(size for *_, size in messages)))
+    _synchronise(problem, plan, result, stage_free, media_free)
+
+
+def _synchronise(
+    problem: PoolTraining, plan: Plan, result: Schedule, ends: list[float], media_free: list[float]
+) -> None:
+    """Gradients of every group, last stage first, then the table that first and last layer share."""
+    stages, starts = len(plan.stages), plan.first_layers
+
+    def on_ring(ring: Sequence[int], size: float, stage: int, layer: int, ready: float) -> float:
+        used = problem.network.media_of([(i, j, 1.0) for i, j in zip(ring, [*ring[1:], ring[0]], strict=True)])
+        start = max([ready, *(media_free[one] for one in used)])
+        end = _all_reduce(problem, result, ring, size, stage, layer, start)
+        for one in used:
+            media_free[one] = end
+        return end
+
+    for p in reversed(range(stages)):
+        size = float(problem.gradient_bytes[starts[p]:starts[p + 1]].sum()) + (problem.tied_bytes if stages == 1 else 0)
+        if len(plan.stages[p]) > 1 and size > 0.0:
+            ends[p] = on_ring(plan.stages[p], size, p, starts[p], ends[p])
+    if stages > 1 and problem.tied_bytes > 0.0:
+        on_ring((*plan.stages[0], *plan.stages[-1]), problem.tied_bytes, 0, 0, max(ends[0], ends[-1]))
