@@ -111,7 +111,7 @@ class Comparison:
             row["gap"] = max(0.0, solution.objective - self.bound) / scale
         row["loss_percent"] = 100.0 * (solution.objective - floor) / max(abs(floor), 1e-300)
         row["best"] = solution is self.best
-        return row | dict(self.problem.comparison_columns(solution.costs))
+        return row | dict(self.problem.comparison_columns(solution.allocation, solution.costs))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per method: numbers in SI units, nan where there is none, and why in `message`."""

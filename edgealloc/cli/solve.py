@@ -138,7 +138,7 @@ def _document(scenario: Scenario, solution: Solution[Any, Any], written: list[Pa
         "gap": solution.gap,
         "seconds": solution.seconds,
         "seed": solution.seed,
-        **(totals if costs is None else problem.comparison_columns(costs)),
+        **(totals if costs is None else problem.comparison_columns(solution.allocation, costs)),
         "allocation": solution.allocation,
         "violations": dict(solution.violations),
         "prices": dict(solution.prices),

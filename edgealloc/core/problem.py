@@ -107,7 +107,7 @@ class Problem(ABC, Generic[A, C]):
     def plot_solution(self, solution: Solution[A, C], what: str, ax: Any) -> Any:
         """Draw `what` on matplotlib axes and return the figure."""
 
-    def comparison_columns(self, costs: C) -> Mapping[str, Any]:
+    def comparison_columns(self, allocation: A, costs: C) -> Mapping[str, Any]:  # noqa: ARG002
         """Values of `COLUMNS` by name; by default the attributes of the costs that bear these names."""
         return {one.name: getattr(costs, one.name) for one in self.COLUMNS}
 

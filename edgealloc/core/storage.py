@@ -37,6 +37,9 @@ TYPES: Final[dict[str, str]] = {
     "conflict": "edgealloc.core.constraints:Conflict",
     "split-training": "edgealloc.formulations.split_training.problem:SplitTraining",
     "split-training/allocation": "edgealloc.formulations.split_training.allocation:Allocation",
+    "pool-training": "edgealloc.formulations.pool_training.problem:PoolTraining",
+    "pool-training/plan": "edgealloc.formulations.pool_training.plan:Plan",
+    "pool-training/topology": "edgealloc.formulations.pool_training.network:Topology",
 }
 
 

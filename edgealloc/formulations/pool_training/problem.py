@@ -15,6 +15,7 @@ from edgealloc.core.links import resolve
 from edgealloc.core.method import Method
 from edgealloc.core.problem import Problem
 from edgealloc.core.solution import Solution
+from edgealloc.core.tables import Column
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.pool_training.costs import estimate_s, memory_bytes, plan_bound_s
@@ -23,6 +24,7 @@ from edgealloc.formulations.pool_training.network import Network
 from edgealloc.formulations.pool_training.plan import PARALLELISMS, Plan, PoolCosts
 from edgealloc.formulations.pool_training.schedule import Schedule, schedule
 from edgealloc.formulations.pool_training.validate import checked_fields
+from edgealloc.units import format_si
 
 __all__ = ["PoolTraining"]
 
@@ -119,6 +121,16 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         Constraint("memory_bytes", "states + activations + overhead <= Mem_i", "B"),
         Constraint("deadline_s", "T <= T_max", "s"),
     )
+    PLOTS: ClassVar[tuple[str, ...]] = ("gantt",)
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("parallelism", "parallelism", number=False),
+        Column("devices", "devices", "devices that take part", ".0f"),
+        Column("time_s", "time s", "time of an iteration [s]"),
+        Column("energy_j", "energy J", "energy of an iteration [J]"),
+        Column("energy_per_sample_j", "J / sample", "energy of a sample [J]"),
+    )
+    TABLES: ClassVar[tuple[str, str]] = ("devices", "links")
+    ANSWERS: ClassVar[str] = "who trains which layers, when, and who waits for whom"
 
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -259,6 +271,32 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         result: Mapping[str, Any] = resolve(f"{_HERE}.views:links_table")(self, solution)
         return result
 
+    def comparison_columns(self, allocation: Plan, costs: PoolCosts) -> Mapping[str, Any]:
+        numbers: Mapping[str, float] = resolve(f"{_HERE}.views:comparison_columns")(costs)
+        return {"parallelism": allocation.parallelism, **numbers}
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"devices": self.devices, "links": self.topology.links, "layers": self.layers, "batch": self.batch,
+                "micro_batches": self.micro_batches}
+
+    def facts(self) -> list[str]:
+        states = float(self.state_bytes.sum()) - self.tied_state_bytes
+        kept = self.batch * float(self.activation_bytes.sum())
+        free = self.memory_bytes - self.overhead_bytes
+        return [
+            f"memory: {format_si(states, 'B')} of weights, gradients and optimiser states, {format_si(kept, 'B')} of "
+            f"activations of a batch; free on the devices: {format_si(float(free.sum()), 'B')} in all, "
+            f"{format_si(float(free.max()), 'B')} at most on one"
+        ]
+
+    def unjudged(self) -> tuple[bool, str]:
+        """A plan that keeps the limits proves that there is one; `diagnose` cannot see every way to miss them."""
+        plan: Plan = resolve(f"{_HERE}.feasibility:least_missing")(self)[0]
+        if self.relative_violation(plan) == 0.0:
+            members = _count(len(plan.devices), "device")
+            return True, f"feasible: a {plan.parallelism} plan of {members} keeps the limits"
+        return super().unjudged()
+
     def summary_lines(self, solution: Solution[Plan, PoolCosts]) -> list[str]:
         result: list[str] = resolve(f"{_HERE}.views:summary_lines")(self, solution)
         return result
@@ -276,6 +314,10 @@ class PoolTraining(Problem[Plan, PoolCosts]):
 
     def plot_solution(self, solution: Solution[Plan, PoolCosts], what: str, ax: Any) -> Any:
         return resolve(f"{_HERE}.plots:plot")(self, solution, what, ax)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _plan_faults(problem: PoolTraining, plan: Plan) -> list[Fault]:

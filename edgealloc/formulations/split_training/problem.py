@@ -332,7 +332,8 @@ class SplitTraining(Problem[Allocation, Costs]):
         result: Mapping[str, Any] = resolve(f"{_HERE}.views:servers_table")(self, solution)
         return result
 
-    def comparison_columns(self, costs: Costs) -> Mapping[str, float]:
+    def comparison_columns(self, allocation: Allocation, costs: Costs) -> Mapping[str, float]:
+        del allocation
         result: Mapping[str, float] = resolve(f"{_HERE}.views:comparison_columns")(costs)
         return result
 
