@@ -86,8 +86,9 @@ def least_missing(problem: PoolTraining) -> tuple[Plan, FloatArray]:
     """A plan that lacks little memory in all, and the bytes that every device lacks for it (D,).
 
     Looked at are, for every number of participants, those with the most memory: in one-stage plans with shares in
-    proportion to it, in pipelines in falling order with the cheapest partition of the layers. Where nothing lacks the
-    plan keeps all memory limits; a plan that lacks something need not be the one that lacks least.
+    proportion to it, in pipelines in the order of the problem and of falling and rising memory (the last stages
+    keep fewer activations) with the cheapest partition of the layers. Where nothing lacks the plan keeps all memory limits; a plan that lacks something
+    need not be the one that lacks least.
     """
     best: tuple[float, Plan] | None = None
     for plan in _candidates(problem):
@@ -107,7 +108,8 @@ def _candidates(problem: PoolTraining) -> Iterator[Plan]:
             chosen = order[:count]
             if parallelism in ("pipeline", "hybrid"):
                 if count <= problem.layers:
-                    yield _pipeline(problem, parallelism, chosen)
+                    for arranged in (sorted(chosen), chosen, chosen[::-1]):
+                        yield _pipeline(problem, parallelism, arranged)
                 continue
             if parallelism == "single":
                 if count == 1:
@@ -149,7 +151,6 @@ def _pipeline(problem: PoolTraining, parallelism: str, order: Sequence[int]) -> 
         missing = np.maximum(need - free[device], 0.0)
         missing[np.tril_indices(layers + 1)] = math.inf
         total = lacks[:, None] + missing
-        # among equals the first stages, which have the most memory, take more
         choices.append(np.argmin(total, axis=0))
         lacks = total.min(axis=0)
     counts, end = [], layers
