@@ -86,9 +86,9 @@ def least_missing(problem: PoolTraining) -> tuple[Plan, FloatArray]:
     """A plan that lacks little memory in all, and the bytes that every device lacks for it (D,).
 
     Looked at are, for every number of participants, those with the most memory: in one-stage plans with shares in
-    proportion to it, in pipelines in the order of the problem and of falling and rising memory (the last stages
-    keep fewer activations) with the cheapest partition of the layers. Where nothing lacks the plan keeps all memory limits; a plan that lacks something
-    need not be the one that lacks least.
+    proportion to it; in pipelines in the order of the problem and of falling and rising memory (the last stages keep
+    fewer activations) with the cheapest partition of the layers. Where nothing lacks the plan keeps all memory
+    limits; a plan that lacks something need not be the one that lacks least.
     """
     best: tuple[float, Plan] | None = None
     for plan in _candidates(problem):
