@@ -15,7 +15,7 @@ Examples
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation
@@ -82,3 +82,9 @@ def _solved(problem: SplitTraining) -> Case:
     moved = optimal_allocation(problem, state.server, state.cut, data=data)
     allocation = min(start, moved, key=lambda one: problem.evaluate(one).objective)
     return Case(problem, allocation, problem.evaluate(allocation), float(solution.bound or 0.0))
+
+
+def explained() -> tuple[dict[str, Any], str]:
+    """The page of `edgealloc figure --explain`, for machines and for people."""
+    found = defects()
+    return {"defects": found}, text(found)

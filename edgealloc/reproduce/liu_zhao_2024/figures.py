@@ -25,7 +25,6 @@ from edgealloc.reproduce.liu_zhao_2024.settings import (
 )
 from edgealloc.reproduce.liu_zhao_2024.trends import (
     Trend,
-    TrendResult,
     above_bound,
     evaluate,
     few_iterations,
@@ -34,6 +33,7 @@ from edgealloc.reproduce.liu_zhao_2024.trends import (
     never_rises,
     ranking,
 )
+from edgealloc.reproduce.trend import TrendResult
 from edgealloc.sweeps.engine import sweep
 from edgealloc.sweeps.result import Sweep, frame_to_csv
 
@@ -213,6 +213,11 @@ class FigureResult:
         return self.sweep.summary()
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the runs were interrupted."""
+        return self.sweep.interrupted
+
+    @property
     def rankings(self) -> dict[str, str]:
         """Methods by what the figure shows and by their objective over the bound, as found."""
         rows = self.sweep.to_frame()
@@ -311,11 +316,26 @@ class FigureResult:
         lines += [f"  - {one}" for one in self.assumptions] if assumptions else []
         return "\n".join(lines)
 
+    def record(self) -> dict[str, Any]:
+        """All of it for machines, the rows of the tables aside."""
+        return {"figure": self.figure.name, "title": self.figure.title, "edition": self.edition,
+                "interrupted": self.interrupted, "trends": self.trends, "rankings": self.rankings,
+                "choices": self.choices, "assumptions": self.assumptions, "summary": self.summary.to_dict("records")}
+
     def __str__(self) -> str:
         return self.text()
 
     def __repr__(self) -> str:
         return f"FigureResult({self.figure.name!r}, {self.edition!r}, rows={len(self.sweep.rows)})"
+
+
+def listing() -> list[dict[str, Any]]:
+    """What the command line lists: a row per figure."""
+    return [
+        {"name": one.name, "title": one.title, "quantity": one.quantity, "methods": one.runs.methods,
+         "values": one.runs.values, "trends": [trend.statement for trend in one.trends]}
+        for one in FIGURES.values()
+    ]
 
 
 def find_figure(name: str) -> Figure:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgealloc.reproduce.trend import TrendResult
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,19 +44,6 @@ class Trend:
     found: Callable[[pd.DataFrame], str]
     needs: tuple[str, ...] = ()
     history: bool = False
-
-
-@dataclass(frozen=True)
-class TrendResult:
-    """A statement, whether it holds (None: not judged), and the numbers."""
-
-    statement: str
-    holds: bool | None
-    found: str
-
-    def __str__(self) -> str:
-        verdict = {True: "holds", False: "does not hold", None: "not judged"}[self.holds]
-        return f"{verdict}: {self.statement} ({self.found})"
 
 
 def evaluate(trends: Sequence[Trend], rows: pd.DataFrame, history: pd.DataFrame | None) -> tuple[TrendResult, ...]:

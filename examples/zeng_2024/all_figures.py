@@ -1,0 +1,11 @@
+"""Every figure on Zeng et al. (arXiv 2404.17766), both testbeds: pictures and tables into the folder that is named, or here.
+
+    python examples/zeng_2024/all_figures.py figures
+"""
+
+import sys
+
+from edgealloc.cli import app
+
+if __name__ == "__main__":
+    app(["figure", "all", "--paper", "zeng-2024", "--out", *(sys.argv[1:] or ["."])])
