@@ -27,6 +27,7 @@ __all__ = ["KINDS", "Kind", "kind_named"]
 #: what a file calls its problem -> the kind; texts, so that one kind of file loads nothing of another
 KINDS: Final[dict[str, str]] = {
     "split-training": "edgealloc.scenarios.split_training.kind:KIND",
+    "pool-training": "edgealloc.scenarios.pool_training.kind:KIND",
 }
 
 

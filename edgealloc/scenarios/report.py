@@ -158,7 +158,7 @@ def section_numbers(
         if key == "device" and (isinstance(value, str) or len(value) < 2):
             continue
         unit = schema.field_unit(names, key) or ""
-        paths = (f"{where}.{key}", f"{'.'.join(names)}.{key}")
+        paths = tuple(f"{one}.{key}".lstrip(".") for one in (where, ".".join(names)))
         source = "file" if key in section.model_fields_set else "default"
         cited = next((document.sources[path] for path in paths if path in document.sources), None)
         if cited is not None:
@@ -170,7 +170,7 @@ def section_numbers(
         else:
             mark = source
         yield Number(
-            f"{where}.{key}",
+            paths[0],
             list(value) if isinstance(value, tuple) else value,
             unit,
             shown(value, unit, schema.field_word(names, key)),

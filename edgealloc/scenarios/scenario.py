@@ -1,4 +1,4 @@
-"""Scenario: what exists (people, devices, servers, radio), declared in a file or drawn at random."""
+"""Scenario: what exists (people, devices, servers, radio, networks), declared in a file or drawn at random."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from edgealloc.scenarios.faults import problem_faults
 from edgealloc.scenarios.files import read_mapping
 from edgealloc.scenarios.generate import random_scenario
 from edgealloc.scenarios.kinds import kind_named
+from edgealloc.scenarios.pool_training.generate import random_pool
 from edgealloc.scenarios.schema import LAST_KEYS
 
 if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
+    from edgealloc.formulations.pool_training.problem import PoolTraining
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.scenarios.repair import FileChange
     from edgealloc.scenarios.report import Number
@@ -149,6 +151,43 @@ class Scenario:
         return cls.from_mapping(raw, source="Scenario.random")
 
     @classmethod
+    def random_pool(
+        cls,
+        devices: int = 6,
+        model: str | None = None,
+        network: str = "wifi",
+        seed: int = 0,
+        **model_options: Any,
+    ) -> Scenario:
+        """Draw a pool of mixed boards and phones of the catalog that train one model together.
+
+        Parameters
+        ----------
+        devices : int
+        model : str, optional
+            Catalog name; "gpt2-large" by default.
+        network : {"wifi", "switch", "line", "mesh"}
+            One Wi-Fi channel of 300 Mbit/s, or Gigabit Ethernet.
+        seed : int
+            The same seed gives the same problem, bit for bit; more devices are the same ones and others.
+        **model_options
+            Further keys of [model], such as ``batch=32``.
+
+        Raises
+        ------
+        DataError
+            Faulty arguments, all of them at once.
+
+        Examples
+        --------
+        >>> pool = Scenario.random_pool(4, network="switch", seed=2)
+        >>> pool.devices, pool.pool_training().layers
+        (4, 36)
+        """
+        raw = random_pool(devices, model, network, seed, **model_options)
+        return cls.from_mapping(raw, source="Scenario.random_pool")
+
+    @classmethod
     def load(cls, path: str | Path) -> Scenario:
         """Read a scenario from a TOML, YAML or JSON file.
 
@@ -201,9 +240,28 @@ class Scenario:
         Raises
         ------
         DataError
-            Faulty overrides.
+            Faulty overrides, or a scenario of another kind.
         """
         problem: SplitTraining = self._built("split-training", weights, overrides)
+        return problem
+
+    def pool_training(self, weights: Weights | None = None, **overrides: Any) -> PoolTraining:
+        """The problem of training one model on a pool of devices (Zeng et al.) of this scenario.
+
+        Parameters
+        ----------
+        weights : Weights, optional
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: time and
+            energy of an iteration on the fastest device alone, as if the model fitted into its memory.
+        **overrides
+            Fields of `PoolTraining` to replace, such as ``deadline_s=2.0``.
+
+        Raises
+        ------
+        DataError
+            Faulty overrides, or a scenario of another kind.
+        """
+        problem: PoolTraining = self._built("pool-training", weights, overrides)
         return problem
 
     def problem(self) -> Any:
@@ -247,6 +305,11 @@ class Scenario:
     def servers(self) -> int:
         """How many servers a split-training scenario has."""
         return self._count("servers")
+
+    @property
+    def devices(self) -> int:
+        """How many devices a pool-training scenario has."""
+        return self._count("devices")
 
     def _count(self, what: str) -> int:
         size = kind_named(self.kind).size(self)

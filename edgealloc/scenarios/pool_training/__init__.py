@@ -1,0 +1,1 @@
+"""Scenario files of pool training: trusted devices on a network that train one model together."""
