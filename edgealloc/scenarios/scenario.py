@@ -32,7 +32,7 @@ __all__ = ["Scenario"]
 
 
 class Scenario:
-    """A checked scenario; make one with `Scenario.random`, `Scenario.load` or `Scenario.from_mapping`.
+    """A checked scenario; make one with `random`, `random_pool`, `load` or `from_mapping`.
 
     Attributes
     ----------

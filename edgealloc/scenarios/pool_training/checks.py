@@ -37,9 +37,9 @@ def check_pool_training(raw: Mapping[str, Any], folder: Path, catalog: Catalog, 
     for i, group in enumerate(groups):
         keys = given[i] if isinstance(given, (list, tuple)) and isinstance(given[i], Mapping) else {}
         _check_device(f"devices.{i}", group, keys, catalog, faults)
-    names = _check_names(groups, faults)
+    owner = _check_names(groups, faults)
     network = raw.get("network")
-    _check_network(network if isinstance(network, Mapping) else {}, names, faults)
+    _check_network(network if isinstance(network, Mapping) else {}, owner, faults)
     weights = salvage(WeightsSection, raw.get("weights", {}))
     if weights.get("delay") == 0.0 and weights.get("energy") == 0.0:
         faults.append(Fault("weights.delay", "is 0, and so is weights.energy; give one of them a weight"))
@@ -133,16 +133,15 @@ def _check_device(where: str, group: Keys, given: Mapping[str, Any], catalog: Ca
         )
 
 
-def _check_names(groups: list[Keys], faults: list[Fault]) -> list[str] | None:
-    """Names of all devices; None where some cannot be known."""
-    names: list[str] = []
+def _check_names(groups: list[Keys], faults: list[Fault]) -> dict[str, int] | None:
+    """Names of all devices and the group of each; None where some cannot be known."""
     owner: dict[str, int] = {}
     known = True
     for i, group in enumerate(groups):
         if not {"name", "device", "count"} <= set(group):
             known = False
             continue
-        if len(names) + group["count"] > MOST_DEVICES:
+        if len(owner) + group["count"] > MOST_DEVICES:
             faults.append(Fault(f"devices.{i}.count", f"makes more than {MOST_DEVICES} devices; a pool is smaller"))
             return None
         for name in group_names(group["name"], group["device"], group["count"]):
@@ -155,11 +154,11 @@ def _check_names(groups: list[Keys], faults: list[Fault]) -> list[str] | None:
                 )
                 break
             owner[name] = i
-            names.append(name)
-    return names if known and names else None
+    return owner if known and owner else None
 
 
-def _check_network(raw: Mapping[str, Any], names: list[str] | None, faults: list[Fault]) -> None:
+def _check_network(raw: Mapping[str, Any], owner: dict[str, int] | None, faults: list[Fault]) -> None:
+    names = None if owner is None else list(owner)
     network = salvage(NetworkSection, raw)
     kind = network.get("kind")
     if kind is None:
@@ -184,14 +183,14 @@ def _check_network(raw: Mapping[str, Any], names: list[str] | None, faults: list
     if network.get("access_point") and kind == "wifi":
         relays.append(ACCESS_POINT)
     for k, relay in enumerate(relays):
-        if names is not None and relay in names:
-            field = f"network.relays.{k}" if explicit else f"devices.{names.index(relay)}.name"
+        if owner is not None and relay in owner:
+            field = f"network.relays.{k}" if explicit else f"devices.{owner[relay]}.name"
             faults.append(
                 Fault(field, f"'{relay}' is the name of a device and of a relay; give one of them another name")
             )
         if relay in relays[:k]:
             faults.append(Fault(f"network.relays.{k}", f"'{relay}' is given twice"))
-    if explicit:
+    if explicit and raw.get("links") is not None:
         _check_links(network, links, names, relays, faults)
 
 
@@ -237,7 +236,7 @@ def _check_links(
                 )
                 break
             seen[pair] = k
-    if not sound or names is None or not links:
+    if not sound or names is None:
         return
     pairs = directed(links)
     start = names[0]
