@@ -48,6 +48,7 @@ __all__ = [
     "WattsPerHertz",
     "WattsSpread",
     "Whole",
+    "WholeNumber",
     "WholeSpread",
     "short",
     "unit_of",

@@ -61,6 +61,7 @@ def test_the_good_ones_are_good() -> None:
     [
         ({"model.name": "gpt2-smal"}, "model.name", "did you mean 'gpt2-small'"),
         ({"model.micro_batches": 3}, "model.micro_batches", "divide the batch of 8 evenly: one of 1, 2, 4, 8"),
+        ({"model.micro_batches": 20000, "model.batch": 20000}, "model.micro_batches", "from 1 to 10000"),
         ({"model.tokens": 2000}, "model.tokens", "has 1024 learned positions"),
         ({"model.optimizer_states": "adamw"}, "model.optimizer_states", "is not known"),
         ({"model.lora_targets": ["gate"], "model.training": "frozen"}, "model.lora_targets", "not a matrix"),
@@ -188,3 +189,42 @@ def test_what_only_the_problem_can_find_names_the_key() -> None:
     """An override is checked by the problem; a fault of a file is said of the file's key."""
     with pytest.raises(ea.DataError, match="deadline_s"):
         ea.Scenario.from_mapping(GOOD).pool_training(deadline_s=-1.0)
+
+
+JUNK: tuple[Any, ...] = (None, True, -1, 0, 10**30, float("nan"), float("inf"), "x", "no", [], [1, 2], {}, {"a": 1})
+
+
+def paths(value: Any, path: str = "") -> list[str]:
+    """Every path of nested tables and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = []
+    for key, one in items:
+        here = f"{path}.{key}".lstrip(".")
+        found += [here, *paths(one, here)]
+    return found
+
+
+def test_junk_is_a_data_error() -> None:
+    """Whatever stands in place of any value, there is a problem and a table, or a DataError."""
+    full = {
+        **copy.deepcopy(GOOD),
+        "network": copy.deepcopy(LINKS),
+        "weights": {"delay": 1, "energy": 1, "reference": {"delay": 2}},
+        "limits": {"deadline": 5, "parallelisms": ["data"]},
+        "catalog": {"devices": {"box": {"flops_per_s": 1e12, "memory_bytes": 8e9, "power_w": 20}}},
+    }
+    refused: list[str] = []
+    for path in paths(full):
+        for junk in JUNK:
+            raw = copy.deepcopy(full)
+            *parents, key = path.split(".")
+            place: Any = raw
+            for parent in parents:
+                place = place[int(parent)] if isinstance(place, list) else place[parent]
+            place[int(key) if isinstance(place, list) else key] = junk
+            try:
+                ea.Scenario.from_mapping(raw).table()
+            except ea.DataError as error:
+                refused.append(str(error))
+    assert all(refused)
+    assert len(refused) > 300

@@ -188,7 +188,10 @@ def _derived(scenario: Scenario) -> list[Number]:
     add("model.state_bytes", whole, "B", "weights, gradients, optimiser states")
     add("model.activation_bytes", problem.batch * float(problem.activation_bytes.sum()), "B", "of the whole batch")
     add("model.flops", work, "FLOP", "of an iteration")
-    add("model.boundary_bytes", problem.boundary_bytes, "B", "per sequence from layer to layer")
+    boundary = "per sequence from layer to layer"
+    if scenario.catalog.model(document.model.name).transformer().encoder_decoder:
+        boundary += ", the average: in the decoder the encoder's output goes along"
+    add("model.boundary_bytes", problem.boundary_bytes, "B", boundary)
     add("model.gradient_bytes", float(problem.gradient_bytes.sum()) + problem.tied_bytes, "B", "that replicas exchange")
     given = document.weights.reference.model_dump(exclude_none=True) if document.weights.reference else {}
     for term, amount in (problem.weights.reference or {}).items():

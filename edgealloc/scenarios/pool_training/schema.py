@@ -20,6 +20,7 @@ from edgealloc.scenarios.quantities import (
     Quantity,
     Text,
     Watts,
+    WholeNumber,
 )
 from edgealloc.scenarios.schema import CatalogSection, Heading, Schema, Section
 
@@ -39,6 +40,7 @@ __all__ = [
 
 Share = Annotated[float, Quantity(high=1.0)]
 Seconds = Annotated[float, Quantity("s")]
+Parts = Annotated[int, WholeNumber(low=1, high=10_000)]
 Deadline = Annotated[float, Quantity("s", open_low=True)]
 
 #: What nobody has measured: assumptions, said as such in tables and in `Scenario.assumptions`.
@@ -62,7 +64,7 @@ class ModelSection(Section):
         default=("q", "v"), description="matrices with adapters, of q k v o gate up down"
     )
     batch: Count = Field(default=16, description="sequences per iteration, over all devices together")
-    micro_batches: Count = Field(
+    micro_batches: Parts = Field(
         default=4, description="parts of the batch that follow one another through a pipeline; they divide the batch"
     )
     tokens: Count = Field(default=128, description="tokens per sequence (of each sequence, in an encoder-decoder)")
