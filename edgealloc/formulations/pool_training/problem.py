@@ -121,7 +121,7 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         Constraint("memory_bytes", "states + activations + overhead <= Mem_i", "B"),
         Constraint("deadline_s", "T <= T_max", "s"),
     )
-    PLOTS: ClassVar[tuple[str, ...]] = ("gantt",)
+    PLOTS: ClassVar[tuple[str, ...]] = ("gantt", "memory", "memory-trace", "topology", "pareto")
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("parallelism", "parallelism", number=False),
         Column("devices", "devices", "devices that take part", ".0f"),
