@@ -1,23 +1,28 @@
-"""Draw the figures of liu_zhao_2024.md anew, with their tables, and write what was found into the page.
+"""Draw the figures of liu_zhao_2024.md and zeng_2024.md anew, with their tables, and write what was found there.
 
-    python docs/update_figures.py [WORKERS]
+    python docs/update_figures.py [WORKERS] [PAPER]
 
-Half of the paper's sizes and half of its weights, so that it takes some ten minutes on two processors; the commands in
-the page draw the paper's own sizes.
+Of Liu & Zhao half of the paper's sizes and half of its weights, so that it takes some ten minutes on two processors;
+the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024 or zeng-2024; both by default.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgealloc.reproduce.liu_zhao_2024.figures import FIGURES, FigureResult, run_figures
 from edgealloc.reproduce.liu_zhao_2024.settings import EDITIONS
+from edgealloc.reproduce.trend import TrendResult
+from edgealloc.reproduce.zeng_2024 import figures as zeng
+from edgealloc.reproduce.zeng_2024.settings import TESTBEDS
 from edgealloc.sweeps.result import frame_to_csv
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "images" / "liu_zhao_2024"
+ZENG_FOLDER = DOCS / "images" / "zeng_2024"
 USERS, SERVERS, SAMPLES = 25, 5, 5
 WEIGHTS = [1.0, 3.0, 5.0, 7.0, 10.0]
 
@@ -50,10 +55,8 @@ def page(results: list[FigureResult]) -> str:
             path = f"images/liu_zhao_2024/figure_{number}_{one.edition}"
             lines.append(f"![Figure {number}, {one.edition} edition]({path}.png)")
         links = (f"[{one.edition}](images/liu_zhao_2024/figure_{number}_{one.edition}_summary.csv)" for one in mine)
-        lines += ["", f"Means and intervals: {', '.join(links)}.", "", "| statement | " + " | ".join(
-            one.edition for one in mine) + " |", "|---|" + "---|" * len(mine)]
-        for trends in zip(*(one.trends for one in mine), strict=True):
-            lines.append(f"| {trends[0].statement} | " + " | ".join(_verdict(one) for one in trends) + " |")
+        lines += ["", f"Means and intervals: {', '.join(links)}.", ""]
+        lines += _trend_table([one.edition for one in mine], [one.trends for one in mine])
         lines += ["", "Rankings as found, best first (means over all points and samples):", ""]
         for one in mine:
             lines += [f"- {one.edition}, {name.replace('_', ' ')}: {text}" for name, text in one.rankings.items()]
@@ -61,19 +64,46 @@ def page(results: list[FigureResult]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _verdict(trend: object) -> str:
-    verdict = str(trend).split(":", 1)[0]
-    return f"{verdict}: {getattr(trend, 'found', '')}"
+def _trend_table(editions: Sequence[str], trends: Sequence[Sequence[TrendResult]]) -> list[str]:
+    """A row per statement, a column per edition."""
+    lines = ["| statement | " + " | ".join(editions) + " |", "|---|" + "---|" * len(editions)]
+    return [*lines, *(f"| {row[0].statement} | " + " | ".join(f"{one.verdict}: {one.found}" for one in row) + " |"
+                      for row in zip(*trends, strict=True))]
 
 
-def main(workers: int) -> None:
-    """Draw, and replace the block of the page."""
-    block = page(drawn(workers))
-    file = DOCS / "liu_zhao_2024.md"
+def zeng_page() -> str:
+    """Pictures and tables of Zeng et al. are written; gallery and findings."""
+    results = list(zeng.run_figures(list(zeng.FIGURES), list(TESTBEDS)))
+    lines = []
+    for name, figure in zeng.FIGURES.items():
+        mine = [one for one in results if one.figure.name == name]
+        lines += [f"### {name}: {figure.title}", ""]
+        for one in mine:
+            one.save(ZENG_FOLDER)
+            lines.append(f"![{figure.title}, testbed {one.edition}](images/zeng_2024/zeng_{name}_{one.edition}.png)")
+        rows = (f"[{one.edition}](images/zeng_2024/zeng_{name}_{one.edition}.csv)" for one in mine)
+        lines += ["", f"Rows: {', '.join(rows)}. {'; '.join(mine[0].choices)}.", ""]
+        lines += [*_trend_table([one.edition for one in mine], [one.trends for one in mine]), ""]
+    return "\n".join(lines).rstrip()
+
+
+def write(page_name: str, block: str) -> None:
+    """Replace the block of a page."""
+    file = DOCS / page_name
     text = file.read_text(encoding="utf-8")
     parts = re.split(r"(<!-- numbers:figures -->\n).*?(<!-- end -->)", text, flags=re.DOTALL)
     file.write_text(f"{parts[0]}{parts[1]}{block}\n{''.join(parts[2:])}", encoding="utf-8")
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Draw, and replace the blocks of the pages."""
+    workers = next((int(one) for one in arguments if one.isdigit()), 1)
+    papers = [one for one in arguments if not one.isdigit()] or ["liu-zhao-2024", "zeng-2024"]
+    if "liu-zhao-2024" in papers:
+        write("liu_zhao_2024.md", page(drawn(workers)))
+    if "zeng-2024" in papers:
+        write("zeng_2024.md", zeng_page())
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    main(sys.argv[1:])

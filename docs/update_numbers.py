@@ -18,7 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import edgealloc as ea
+from edgealloc.core.tables import markdown_table
+from edgealloc.formulations.pool_training.methods import METHODS
+from edgealloc.formulations.pool_training.validate import FIELDS
 from edgealloc.reproduce.liu_zhao_2024.defects import defects, markdown
+from edgealloc.reproduce.zeng_2024.estimate import estimate_table
+from edgealloc.reproduce.zeng_2024.settings import REPORTED, TESTBEDS, choices
 
 DOCS = Path(__file__).resolve().parent
 
@@ -50,11 +55,44 @@ def paper_setting() -> str:
     return "\n".join(lines)
 
 
+def pool_fields() -> str:
+    """The symbol table of pool training."""
+    counts = {"layers": ("Y", "layers"), "batch": ("B", "samples of an iteration"), "micro_batches": ("M", "its parts"),
+              "tokens": ("d", "units that sequence parallelism shares"),
+              "heads": ("", "units that tensor parallelism shares")}
+    rows = [[symbol, f"`{name}`", "1", "", text] for name, (symbol, text) in counts.items()]
+    rows += [[field.symbol, f"`{field.name}`", field.unit, field.shape.replace("scalar", ""), field.text]
+             for field in FIELDS]
+    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+
+
+def pool_methods() -> str:
+    """The methods of pool training as the library lists them."""
+    rows = [[f"`{one.name}`", one.summary, "a lower bound" if one.proves else "", "" if one.slow else "yes",
+             one.reference.removeprefix("docs/")] for one in METHODS]
+    return markdown_table(["method", "idea", "proves", "by default in `compare`", "source"], rows)
+
+
+def zeng_choices() -> str:
+    """What the public text of Zeng et al. leaves open and we chose, for both testbeds."""
+    lines = ["Reported by the paper, as far as its public text goes:", "", *(f"- {one}" for one in REPORTED), "",
+             "Ours:", ""]
+    shared = [one for one in choices("nano") if one in choices("mixed")]
+    for testbed, text in TESTBEDS.items():
+        lines += [f"- testbed `{testbed}`: {text}"]
+        lines += [f"  - {one}" for one in choices(testbed) if one not in shared]
+    return "\n".join([*lines, *(f"- {one}" for one in shared)])
+
+
 #: Blocks that are computed here; those of benchmarks are read from their tables.
 BLOCKS: dict[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "defects": paper_defects,
     "paper-setting": paper_setting,
+    "pool-fields": pool_fields,
+    "pool-methods": pool_methods,
+    "pool-estimate": estimate_table,
+    "zeng-choices": zeng_choices,
 }
 
 

@@ -1,4 +1,4 @@
-"""Every figure on Zeng et al. (arXiv 2404.17766), both testbeds: pictures and tables into the folder that is named, or here.
+"""Every figure on Zeng et al. (arXiv 2404.17766), both testbeds: pictures and tables into a folder.
 
     python examples/zeng_2024/all_figures.py figures
 """

@@ -88,7 +88,7 @@ def measure(
 
 def _parallel(problem: PoolTraining, name: str) -> Solution[Any, Any]:
     """A pure parallelism with all devices, as the library's baseline of that name plans it."""
-    return problem.solve(f"{name}-parallel")
+    return problem.solve(name)
 
 
 def _certified(
@@ -104,9 +104,9 @@ def _certified(
 
 
 def _reason(solution: Solution[Any, Any]) -> str:
-    if solution.diagnosis is not None:
-        return str(solution.diagnosis).splitlines()[0]
-    return getattr(solution, "message", "") or solution.status.value
+    if solution.attempts:
+        return solution.attempts[-1]
+    return solution.status.value if solution.diagnosis is None else str(solution.diagnosis).splitlines()[0]
 
 
 def _row(
@@ -121,10 +121,10 @@ def _row(
         here = list(plan.devices)
         row |= {"parallelism": plan.parallelism, "devices": len(here)}
         numbers |= {
-            "time_per_sample_s": costs.time_per_sample_s,
-            "energy_per_sample_j": costs.energy_per_sample_j,
-            "relative_time": costs.time_s / reference.time_s,
-            "relative_energy": costs.energy_j / reference.energy_j,
+            "time_per_sample_s": float(costs.time_per_sample_s),
+            "energy_per_sample_j": float(costs.energy_per_sample_j),
+            "relative_time": float(costs.time_s / reference.time_s),
+            "relative_energy": float(costs.energy_j / reference.energy_j),
             "memory_share": float(np.max(costs.memory_bytes[here] / problem.memory_bytes[here])),
         }
     return {**row, **numbers, "message": message}

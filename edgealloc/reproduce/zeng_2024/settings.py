@@ -1,8 +1,8 @@
 """What the figures are drawn from: testbeds of Jetson boards, models, workload, network, and which of it is ours.
 
 The paper's text that is public names the boards' family (NVIDIA Jetson), the four parallelisms and what was found, and
-no number of its case study. So nearly every number here is our choice, made before any figure was looked at, and said
-with every figure; what is varied is varied to show where a finding depends on it.
+no number of its case study. So nearly every number here is our choice, made before anything was drawn and not changed
+after, and said with every figure; what is varied is varied to show where a finding depends on it.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def choices(testbed: str) -> list[str]:
         f"a batch into {MICRO_BATCHES} micro-batches; one sequence is one sample",
         f"network: a full-duplex switch, {PORT_LATENCY_S * 1e3:g} ms per port; or one Wi-Fi channel that all share, "
         "with the same latency from end to end",
-        "shares: every parallelism splits its work in proportion to what a board can do and hold, and uses all boards",
+        "the four parallelisms use all boards; shares, order and partition are the library's rule for the least time",
         "one device: the board that is fastest alone, as if its memory were unlimited where the model does not fit",
         "a parallelism that does not fit is marked OOM; its hollow bar is what it would take with unlimited memory",
     ]
