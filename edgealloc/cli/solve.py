@@ -58,6 +58,8 @@ def solve(
     scenario = Scenario.load(file)
     problem = scenario.problem()
     what = problem.check_plot(what)
+    if explain:
+        problem.check_explained()
     start = None if warm_start is None else Solution.load(warm_start)
     with progress(method or problem.DEFAULT_METHOD) as report:
         solution = problem.solve(

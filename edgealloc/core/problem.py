@@ -131,7 +131,8 @@ class Problem(ABC, Generic[A, C]):
         DataError
             Problems of this kind cannot be explained.
         """
-        raise DataError(f"explain: a solution by '{solution.method}' of kind '{self.kind}' cannot be explained")
+        del solution
+        raise DataError(f"explain: solutions of kind '{self.kind}' cannot be explained")
 
     # ---- what they all get ----------------------------------------------------------------------------------------
 
@@ -139,6 +140,18 @@ class Problem(ABC, Generic[A, C]):
     def methods(cls) -> Mapping[str, Method]:
         """Every method for this kind of problem by name, a user's own included."""
         return methods_of(cls.kind, cls.METHODS)
+
+    @classmethod
+    def check_explained(cls) -> None:
+        """Refuse what `explain` would refuse, before anything is solved.
+
+        Raises
+        ------
+        DataError
+            Problems of this kind cannot be explained.
+        """
+        if cls.explain is Problem.explain:
+            raise DataError(f"explain: solutions of kind '{cls.kind}' cannot be explained")
 
     @classmethod
     def check_plot(cls, what: str | None) -> str:

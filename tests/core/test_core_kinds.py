@@ -15,6 +15,7 @@ from edgealloc.core.kinds import KINDS
 from edgealloc.core.method import Method
 from edgealloc.core.problem import Problem
 from edgealloc.core.tables import Column
+from edgealloc.sweeps.points import columns_of
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,13 @@ def test_tuples_of_tuples_come_back_from_a_file(tmp_path: Path) -> None:
     assert loaded.summary() == solution.summary()
 
 
+def test_what_cannot_be_explained_is_refused_before_it_is_solved() -> None:
+    ea.SplitTraining.check_explained()
+    for ask in (Packing.check_explained, packing().solve("apart").explain):
+        with pytest.raises(ea.DataError, match="solutions of kind 'packing' cannot be explained"):
+            ask()
+
+
 def test_cells_of_a_column() -> None:
     assert Column("x", "x").shown(1234567.0) == "1.235e+06"
     assert Column("n", "n", digits=".0f").shown(50.0) == "50"
@@ -130,6 +138,9 @@ def test_every_kind_says_what_is_its_own(kind: str) -> None:
     assert "convergence" not in cls.PLOTS
     assert cls.check_plot(None) == cls.PLOTS[0]
     assert cls.COLUMNS
+    # side by side in one JSON document, and in one row of a sweep
+    taken = {*cls.TABLES, *columns_of(()), "scenario", "kind", "problem", "termination", "allocation", "prices"}
+    assert not taken & {one.name for one in cls.COLUMNS}
     assert len({one.name for one in cls.COLUMNS}) == len(cls.COLUMNS)
     assert cls.TABLES != Problem.TABLES
     assert cls.ANSWERS != Problem.ANSWERS

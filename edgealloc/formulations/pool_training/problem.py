@@ -124,10 +124,10 @@ class PoolTraining(Problem[Plan, PoolCosts]):
     PLOTS: ClassVar[tuple[str, ...]] = ("gantt", "memory", "memory-trace", "topology", "pareto")
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("parallelism", "parallelism", number=False),
-        Column("devices", "devices", "devices that take part", ".0f"),
         Column("time_s", "time s", "time of an iteration [s]"),
         Column("energy_j", "energy J", "energy of an iteration [J]"),
         Column("energy_per_sample_j", "J / sample", "energy of a sample [J]"),
+        Column("devices_used", "devices", "devices that take part", ".0f"),
     )
     TABLES: ClassVar[tuple[str, str]] = ("devices", "links")
     ANSWERS: ClassVar[str] = "who trains which layers, when, and who waits for whom"

@@ -45,7 +45,7 @@ def comparison_columns(costs: PoolCosts) -> dict[str, float]:
         "time_s": costs.time_s,
         "energy_j": costs.energy_j,
         "energy_per_sample_j": costs.energy_per_sample_j,
-        "devices": float((costs.memory_bytes > 0.0).sum()),
+        "devices_used": float((costs.memory_bytes > 0.0).sum()),
     }
 
 
