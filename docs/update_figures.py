@@ -1,9 +1,10 @@
 """Draw the figures of liu_zhao_2024.md and zeng_2024.md anew, with their tables, and write what was found there.
 
-    python docs/update_figures.py [WORKERS] [PAPER]
+    python docs/update_figures.py [WORKERS] [PAPER ...]
 
 Of Liu & Zhao half of the paper's sizes and half of its weights, so that it takes some ten minutes on two processors;
-the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024 or zeng-2024; both by default.
+the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024, zeng-2024 or
+pool-training (the pictures of pool_training.md); all by default.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import edgealloc as ea
+from edgealloc.core.figures import save_figure
 from edgealloc.reproduce.liu_zhao_2024.figures import FIGURES, FigureResult, run_figures
 from edgealloc.reproduce.liu_zhao_2024.settings import EDITIONS
 from edgealloc.reproduce.trend import TrendResult
@@ -87,6 +90,15 @@ def zeng_page() -> str:
     return "\n".join(lines).rstrip()
 
 
+def pool_pictures() -> None:
+    """The smart home's plan as pool_training.md shows it."""
+    solution = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "smart_home.toml").problem().solve()
+    folder = DOCS / "images" / "pool_training"
+    folder.mkdir(parents=True, exist_ok=True)
+    for what in ("gantt", "memory", "topology"):
+        save_figure(solution.plot(what), folder / f"{what}.png")
+
+
 def write(page_name: str, block: str) -> None:
     """Replace the block of a page."""
     file = DOCS / page_name
@@ -98,9 +110,11 @@ def write(page_name: str, block: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Draw, and replace the blocks of the pages."""
     workers = next((int(one) for one in arguments if one.isdigit()), 1)
-    papers = [one for one in arguments if not one.isdigit()] or ["liu-zhao-2024", "zeng-2024"]
+    papers = [one for one in arguments if not one.isdigit()] or ["liu-zhao-2024", "pool-training", "zeng-2024"]
     if "liu-zhao-2024" in papers:
         write("liu_zhao_2024.md", page(drawn(workers)))
+    if "pool-training" in papers:
+        pool_pictures()
     if "zeng-2024" in papers:
         write("zeng_2024.md", zeng_page())
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgealloc.core.weights import Weights
+from edgealloc.formulations.pool_training.costs import estimate_s, plan_bound_s
 from edgealloc.formulations.pool_training.network import Topology
 from edgealloc.formulations.pool_training.plan import PARALLELISMS, Plan
 from edgealloc.formulations.pool_training.problem import PoolTraining
@@ -98,9 +99,10 @@ def estimate_errors(pools: int = 400, seed: int = 0) -> list[dict[str, Any]]:
     for _ in range(pools):
         problem = random_pool(rng)
         for parallelism in PARALLELISMS:
-            costs = problem.evaluate(random_plan(problem, parallelism, rng))
-            rows.append({"parallelism": parallelism, "estimate": costs.estimate_s / costs.time_s,
-                         "bound": costs.bound_s / costs.time_s})
+            plan = random_plan(problem, parallelism, rng)
+            seconds, bound = problem.schedule(plan).time_s, plan_bound_s(problem, plan)
+            rows.append({"parallelism": parallelism, "estimate": estimate_s(problem, plan) / seconds,
+                         "bound": 1.0 if bound is None else bound / seconds})
     return rows
 
 

@@ -48,7 +48,7 @@ def _counted(statement: str, verdicts: Iterable[tuple[bool, str]], extra: str = 
     against = [label for ok, label in judged if not ok]
     text = f"in {good} of {len(judged)} cases"
     if against and good:
-        shown = ", ".join(against[:4]) + (", ..." if len(against) > 4 else "")
+        shown = ", ".join(against[:2]) + (", ..." if len(against) > 2 else "")
         text += f"; not for {shown}"
     return TrendResult(statement, good == len(judged), text + (f"; {extra}" if extra else ""))
 
