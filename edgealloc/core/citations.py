@@ -93,6 +93,17 @@ _TABLE: Final = (
         _arxiv("2404.17766", journal="IEEE Wireless Communications"),
     ),
     Reference(
+        "zhang2024edgeshard", "misc", "EdgeShard: Efficient LLM Inference via Collaborative Edge Computing",
+        (("Zhang", "Mingjin"), ("Cao", "Jiannong"), ("Shen", "Xiaoming"), ("Cui", "Zeyang")), "2024",
+        _arxiv("2405.14371"), from_memory=True,
+    ),
+    Reference(
+        "ye2024asteroid", "misc", "Asteroid: Resource-Efficient Hybrid Pipeline Parallelism for Collaborative DNN "
+        "Training on Heterogeneous Edge Devices",
+        (("Ye", "Shengyuan"), ("Zeng", "Liekang"), ("Chu", "Xiaowen"), ("Xing", "Guoliang"), ("Chen", "Xu")), "2024",
+        _arxiv("2408.08015"), from_memory=True,
+    ),
+    Reference(
         "dong2024finetuning", "misc",
         "Fine-Tuning and Deploying Large Language Models Over Edges: Issues and Approaches",
         (("Dong", "Yanjie"), ("Zhang", "Haijun"), ("Li", "Chengming"), ("Guo", "Song"), ("Leung", "Victor C. M."),

@@ -174,8 +174,8 @@ def test_everything_that_can_be_cited_is_listed() -> None:
 
 
 def test_json() -> None:
-    document = json.loads(run("greedy", "shen2018fractional1", "--json").stdout)
-    assert document["names"] == {"greedy": ["liu2024resource"], "shen2018fractional1": ["shen2018fractional1"]}
+    document = json.loads(run("edge-only", "shen2018fractional1", "--json").stdout)
+    assert document["names"] == {"edge-only": ["liu2024resource"], "shen2018fractional1": ["shen2018fractional1"]}
     liu, shen = document["references"]
     assert liu["authors"] == ["Chang Liu", "Jun Zhao"]
     assert (liu["from_memory"], shen["from_memory"]) == (False, True)
