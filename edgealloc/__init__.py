@@ -27,6 +27,7 @@ _PUBLIC = {
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
     "Outcome": "edgealloc.core.method",
+    "ParetoFront": "edgealloc.formulations.pool_training.pareto",
     "Plan": "edgealloc.formulations.pool_training.plan",
     "PoolCosts": "edgealloc.formulations.pool_training.plan",
     "PoolTraining": "edgealloc.formulations.pool_training.problem",
@@ -45,6 +46,7 @@ _PUBLIC = {
     "Weights": "edgealloc.core.weights",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
+    "pareto_front": "edgealloc.formulations.pool_training.pareto",
     "register_method": "edgealloc.core.method",
     "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
     "sweep": "edgealloc.sweeps.engine",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
     from edgealloc.formulations.pool_training.network import Topology
+    from edgealloc.formulations.pool_training.pareto import ParetoFront, pareto_front
     from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
     from edgealloc.formulations.pool_training.problem import PoolTraining
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
@@ -73,10 +76,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
-    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "Plan", "PoolCosts",
+    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
     "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
     "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
-    "__version__", "compare", "default_catalog", "register_method", "service_cost_ratio", "sweep",
+    "__version__", "compare", "default_catalog", "pareto_front", "register_method", "service_cost_ratio", "sweep",
 ]
 
 

@@ -1,87 +1,86 @@
-"""Tiny random pools with everything that goes wrong at the edges: ties, no memory, no bytes, lines, one device."""
+"""Small pools, and every plan of them: what tests of pictures, fronts and faults compare with."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 import edgealloc as ea
 
+__all__ = ["ENUMERATED", "FIXED", "all_plans", "fixed", "pipeline", "tiny_pool"]
 
-def tiny_pool(seed, devices=None, layers=None, parallelisms=None, **fixed):
-    """A pool that `brute` can search; the same for the same arguments."""
-    draw = np.random.default_rng(seed)
-    D = devices or int(draw.integers(1, 4))
-    Y = layers or int(draw.integers(1, 5))
-    M = int(draw.choice([1, 2, 3, 4]))
-    ties = draw.random() < 0.3
-    rate, latency = 10 ** draw.uniform(5.5, 9.5), float(draw.choice([0.0, 1e-3, 0.05]))
-    joules = float(draw.choice([0.0, 1e-8, 1e-6]))
-    shape = ("shared", "star", "line", "mesh", "graph")[int(draw.integers(0, 5))]
-    if shape == "graph":
-        ends = [(i, j) for i in range(D) for j in range(D) if i != j]
-        topology = ea.Topology(tuple(f"d{k}" for k in range(D)), np.array(ends).reshape(-1, 2),
-                               rate * draw.uniform(0.1, 1.0, len(ends)), draw.uniform(0.0, 0.01, len(ends)),
-                               draw.integers(0, max(len(ends) // 2, 1), len(ends)), 1.0,
-                               joules * draw.uniform(0.0, 1.0, len(ends)))
-    elif shape == "star":
-        topology = ea.Topology.star(D, rate * draw.uniform(0.2, 1.0, D), latency, joules)
-    else:
-        topology = getattr(ea.Topology, shape)(D, rate, latency, joules)
 
-    def per(count, low, high):
-        return np.full(count, low + high) / 2.0 if ties else draw.uniform(low, high, count)
-
-    activation = per(Y, 0.5e6, 2e6)
-    memory = per(D, 0.2, 1.0) * 10 ** draw.uniform(7.4, 9.0)
-    if draw.random() < 0.2:
-        memory[int(draw.integers(0, D))] = 0.0
-    data = {
-        "flops_per_s": per(D, 0.2, 2.0) * 1e12, "memory_bytes": memory, "busy_power_w": per(D, 4.0, 20.0),
-        "idle_power_w": per(D, 0.0, 4.0), "overhead_bytes": float(draw.choice([0.0, 2e6])),
-        "topology": topology, "layers": Y,
-        "forward_flops": per(Y, 0.5e10, 2e10), "backward_flops": per(Y, 1e10, 4e10), "state_bytes": per(Y, 5e6, 2e7),
-        "gradient_bytes": per(Y, 0.5, 2.0) * 10 ** draw.uniform(3.0, 7.0), "checkpoint_bytes": 1e6,
-        "activation_bytes": activation, "replicated_activation_bytes": 0.3 * activation,
-        "key_value_bytes": per(Y, 0.0, 1e5) * float(draw.choice([0.0, 1.0])),
-        "boundary_bytes": float(draw.choice([0.0, 1e4, 1e6])), "tied_bytes": float(draw.choice([0.0, 1e6])),
-        "tied_state_bytes": float(draw.choice([0.0, 4e6])),
-        "batch": M * int(draw.choice([1, 2, 3])), "micro_batches": M,
-        "tokens": int(draw.choice([2, 5])), "heads": int(draw.choice([2, 4])),
-        "weights": ea.Weights(*((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 0.1, 0.0))[int(draw.integers(0, 3))]),
+def tiny_pool(devices: int = 3, layers: int = 4, topology: str | ea.Topology = "star", seed: int = 0,
+              **changes: Any) -> ea.PoolTraining:
+    """A pool with round numbers where it matters to read them and random ones where it does not."""
+    rng = np.random.default_rng(seed)
+    names = [f"device-{i}" for i in range(devices)]
+    network = topology
+    if isinstance(network, str):
+        network = getattr(ea.Topology, network)(names, 1e8, 1e-3, joules_per_byte=1e-8)
+    fields: dict[str, Any] = {
+        "flops_per_s": rng.uniform(0.5, 3.0, devices) * 1e12, "memory_bytes": 64e9,
+        "busy_power_w": rng.uniform(8.0, 40.0, devices), "idle_power_w": 2.0, "overhead_bytes": 3e8,
+        "topology": network, "layers": layers, "forward_flops": 3e11, "backward_flops": 6e11, "state_bytes": 3e8,
+        "gradient_bytes": 4e7, "checkpoint_bytes": 2.5e8, "activation_bytes": 6e7, "replicated_activation_bytes": 2e7,
+        "key_value_bytes": 2e6, "boundary_bytes": 2e6, "batch": 4, "micro_batches": 2, "tokens": 4, "heads": 4,
+        "weights": ea.Weights(1.0, 0.01, 0.0),
     }
-    if parallelisms is not None:
-        data["parallelisms"] = parallelisms
-    data.update(fixed)
-    problem = ea.PoolTraining(**data)
-    if "deadline_s" not in fixed and draw.random() < 0.25:
-        plan = ea.Plan("single", ((0,),), (Y,), ((problem.batch,),))
-        alone = problem if "single" in problem.parallelisms else problem.replace(parallelisms=("single",))
-        problem = problem.replace(deadline_s=alone.evaluate(plan).time_s * float(draw.uniform(0.3, 1.2)))
-    return problem
+    return ea.PoolTraining(**{**fields, **changes})
 
 
-def random_plan(problem, seed):
-    """A plan of a random allowed parallelism, whether it fits or not."""
-    draw = np.random.default_rng(seed)
-    kind = str(draw.choice(problem.parallelisms))
-    units = {"sequence": problem.tokens, "tensor": problem.heads, "pipeline": problem.micro_batch,
-             "hybrid": problem.micro_batch}.get(kind, problem.batch)
+def pipeline(problem: ea.PoolTraining, order: tuple[int, ...], layers: tuple[int, ...]) -> ea.Plan:
+    return ea.Plan("pipeline", tuple((i,) for i in order), layers, ((problem.micro_batch,),) * len(order))
 
-    def split(total, count):
-        cuts = np.sort(draw.choice(np.arange(1, total), count - 1, replace=False)) if count > 1 else []
-        return tuple(int(one) for one in np.diff([0, *cuts, total]))
 
-    order = [int(i) for i in draw.permutation(problem.devices)]
-    if kind in ("pipeline", "hybrid"):
-        stages = []
-        most = 1 if kind == "pipeline" else units
-        for _ in range(int(draw.integers(1, min(problem.devices, problem.layers) + 1))):
-            if not order:
-                break
-            size = int(draw.integers(1, min(most, len(order)) + 1))
-            stages.append(tuple(order[:size]))
-            order = order[size:]
-    else:
-        stages = [tuple(order[:1 if kind == "single" else int(draw.integers(1, min(len(order), units) + 1))])]
-    return ea.Plan(kind, tuple(stages), split(problem.layers, len(stages)),
-                   tuple(split(units, len(stage)) for stage in stages))
+def compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """All ways to write `total` as `parts` whole numbers >= 1, in order."""
+    for cuts in itertools.combinations(range(1, total), parts - 1):
+        edges = (0, *cuts, total)
+        yield tuple(b - a for a, b in itertools.pairwise(edges))
+
+
+def all_plans(problem: ea.PoolTraining) -> Iterator[ea.Plan]:
+    """Every plan without groups, whether or not it fits: rings start anywhere, so their order matters."""
+    units = {"data": problem.batch, "sequence": problem.tokens, "tensor": problem.heads}
+    for kind in problem.parallelisms:
+        for count in range(1, problem.devices + 1):
+            for order in itertools.permutations(range(problem.devices), count):
+                if kind == "single" and count == 1:
+                    yield ea.Plan("single", (order,), (problem.layers,), ((problem.batch,),))
+                elif kind == "pipeline":
+                    for layers in compositions(problem.layers, count):
+                        yield pipeline(problem, order, layers)
+                elif kind in units:
+                    for shares in compositions(units[kind], count):
+                        yield ea.Plan(kind, (order,), (problem.layers,), (shares,))
+
+
+def _enumerate(problem: ea.PoolTraining, run: ea.Run) -> ea.Outcome:
+    best: tuple[float, ea.Plan] | None = None
+    for number, plan in enumerate(all_plans(problem)):
+        if problem.relative_violation(plan) <= 1e-9:
+            objective = problem.evaluate(plan).objective
+            if best is None or objective < best[0]:
+                best = (objective, plan)
+        if number % 100 == 0:
+            run.report("every plan", number)
+    if best is None:
+        nothing = np.full(problem.devices, 1e9)
+        return ea.Outcome(diagnosis=ea.Diagnosis((), {"memory_bytes": problem.memory_bytes + nothing}))
+    return ea.Outcome(best[1], bound=best[0])
+
+
+def _fixed(problem: ea.PoolTraining, run: ea.Run) -> ea.Outcome:
+    return ea.Outcome(run.warm_start)
+
+
+ENUMERATED = ea.Method("all-plans", "every plan of a small pool", proves=True, slow=True, run=_enumerate)
+FIXED = ea.Method("fixed", "the plan that is given", slow=True, run=_fixed)
+
+
+def fixed(problem: ea.PoolTraining, plan: ea.Plan) -> ea.Solution[ea.Plan, ea.PoolCosts]:
+    return problem.solve("fixed", warm_start=plan).require()

@@ -29,8 +29,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Lanes of media in a timetable: the busiest ones.
 MEDIA_SHOWN: Final = 10
-#: A lane with more boxes than this is drawn as shares of time in as many columns.
-BOXES_UP_TO: Final = 240
+#: Where a lane has more boxes than this, lanes show shares of time in columns of at least three boxes.
+BOXES_UP_TO: Final = 100
+COLUMNS_UP_TO: Final = 240
 #: Micro-batches are named in boxes wider than this share of the picture, in pictures of few lanes.
 NAMED_FROM: Final = 0.018
 NAMED_LANES: Final = 12
@@ -105,7 +106,8 @@ def _draw_gantt(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
         figure, ax = new_figure(width=9.0, height=float(np.clip(1.4 + 0.3 * len(lanes), 2.8, 13.0)))
     else:
         figure = ax.figure
-    shares = any(sum(len(spans) for spans in lane.values()) > BOXES_UP_TO for lane in lanes)
+    boxes = max(sum(len(spans) for spans in lane.values()) for lane in lanes)
+    shares, columns = boxes > BOXES_UP_TO, int(np.clip(boxes // 3, 30, COLUMNS_UP_TO))
     used: set[str] = set()
     for row, lane in enumerate(lanes):
         for label, _, colour in KINDS:
@@ -116,19 +118,25 @@ def _draw_gantt(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
                 named = len(lanes) <= NAMED_LANES
                 _boxes(ax, row, spans, colour, scale, run.time_s, named)
         if shares:
-            _columns(ax, row, lane, scale, run.time_s)
+            _columns(ax, row, lane, scale, np.linspace(0.0, run.time_s, columns + 1))
     title = f"One iteration: {run.time_s * scale:.3g} {unit}, {plan.parallelism}"
-    if shares:
-        title += "; filled height = share of the time"
-    style_axes(ax, _title(solution, title), f"time [{unit}]", "", grid="x")
+    height = "; filled height of a lane: share of the time" if shares else ""
+    style_axes(ax, _title(solution, title), f"time [{unit}]{height}", "", grid="x")
+    small = len(lanes) > 30
+    for row, lane in enumerate(lanes):
+        busy = sum(end - start for spans in lane.values() for start, end, _ in spans)
+        ax.annotate(f"{100.0 * busy / run.time_s:.2g} %" if run.time_s > 0.0 else "", (1.0, row), color=GREY,
+                    xycoords=("axes fraction", "data"), xytext=(3.0, 0.0), textcoords="offset points", va="center",
+                    fontsize=6.5 if small else 8.0, annotation_clip=False)
     ax.set_xlim(0.0, run.time_s * scale * 1.002 or 1.0)
     ax.set_ylim(len(lanes) - 0.4, -0.6)
-    ax.set_yticks(range(len(lanes)), names, fontsize=9.0 if len(lanes) <= 30 else 7.0)
+    ax.set_yticks(range(len(lanes)), names, fontsize=7.0 if small else 9.0)
     ax.tick_params(axis="y", length=0.0)
     if len(plan.devices) < len(lanes):
         ax.axhline(len(plan.devices) - 0.5, color=GREY, linewidth=0.8)
     handles, labels = _legend(used)
-    place_legend(ax, handles=handles, labels=labels)
+    place_legend(ax, handles=handles, labels=labels, title="% of the time busy, and what with", alignment="left",
+                 bbox_to_anchor=(1.07, 1.0))
     return figure
 
 
@@ -196,17 +204,16 @@ def _boxes(ax: Any, row: int, spans: Sequence[Span], colour: str, scale: float, 
                     color="white" if colour in (COLOURS[0], COLOURS[3]) else "black", clip_on=True)
 
 
-def _columns(ax: Any, row: int, lane: dict[str, list[Span]], scale: float, whole: float) -> None:
+def _columns(ax: Any, row: int, lane: dict[str, list[Span]], scale: float, edges: FloatArray) -> None:
     """The share of every short interval that each kind of event takes, stacked: nothing is left out or widened."""
-    edges = np.linspace(0.0, whole, BOXES_UP_TO + 1)
-    bottom = np.full(BOXES_UP_TO, row + 0.38)
+    bottom = np.full(len(edges) - 1, row + 0.38)
     for label, _, colour in KINDS:
         spans = lane.get(label)
         if not spans:
             continue
         top = bottom - 0.76 * covered(np.array([one[:2] for one in spans]), edges)
         ax.fill_between(np.repeat(edges, 2)[1:-1] * scale, np.repeat(bottom, 2), np.repeat(top, 2), color=colour,
-                        linewidth=0.0)
+                        linewidth=0.3)
         bottom = top
 
 
@@ -330,7 +337,8 @@ def _draw_pareto(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax:
     axes = figure.axes[0] if ax is None else ax
     axes.plot(costs.time_s * front.time_scale[0], costs.energy_j * front.energy_scale[0], marker="*", markersize=15.0,
               linestyle="", color=COLOURS[3], markeredgecolor="black", zorder=6, label="this solution")
-    place_legend(axes)
+    axes.get_legend().remove()
+    place_legend(axes, title="number: devices", alignment="left")
     return figure
 
 

@@ -26,7 +26,7 @@ RATES_UP_TO: Final = 14
 #: Links without traffic are drawn up to this many pairs of nodes.
 UNUSED_UP_TO: Final = 400
 #: Widest arrow, in points.
-WIDEST: Final = 7.0
+WIDEST: Final = 6.0
 LEFT_OUT: Final = "#DDDDDD"
 
 
@@ -97,7 +97,7 @@ def _ring(order: list[int]) -> dict[int, tuple[float, float]]:
 
 
 def _snake(pairs: list[tuple[int, ...]], start: int, count: int) -> dict[int, tuple[float, float]]:
-    """A chain of nodes, folded into rows of at most seven."""
+    """A chain of nodes, folded into rows of at most eight."""
     near: dict[int, list[int]] = {}
     for a, b in pairs:
         near.setdefault(a, []).append(b)
@@ -107,7 +107,7 @@ def _snake(pairs: list[tuple[int, ...]], start: int, count: int) -> dict[int, tu
         following = next(one for one in near[chain[-1]] if one != before)
         before = chain[-1]
         chain.append(following)
-    wide = min(count, 7)
+    wide = math.ceil(count / math.ceil(count / 8))
     place = {}
     for k, node in enumerate(chain):
         row, column = divmod(k, wide)
@@ -133,7 +133,7 @@ def _node_size(count: int) -> float:
 
 def _widest(count: int) -> float:
     """Width of the arrow with the most traffic, in points."""
-    return float(np.clip(60.0 / max(count, 1), 2.0, WIDEST))
+    return float(np.clip(36.0 / max(count, 1), 2.0, WIDEST))
 
 
 def _arrow(ax: Any, start: Any, end: Any, width: float, size: float, bend: float) -> None:
