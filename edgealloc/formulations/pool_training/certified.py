@@ -1,0 +1,174 @@
+r"""Method "certified": lower bounds and plans by dynamic programming over sets of devices, then local search.
+
+1. At once: all participants together cannot compute faster than the whole pool, nor more frugally than its most frugal
+   device. Valid for every plan, and what is reported if time is up early.
+2. Parallelisms with one stage: a bound for every set of devices, and plans of the best sets (`whole_pool`).
+3. Pipelines and hybrids: dynamic programs over multisets of device types (`layered`), from few types to one type per
+   device as far as time allows; what cannot beat the best plan by more than the gap asked for is dropped on the way.
+   The plans behind the best labels start a local search on the exact schedule (`neighbours`).
+
+The bound is the smallest over the allowed parallelisms of the best bound of each. It holds in floating point: labels
+are rounded down, and the rounding of sums is covered by a guard.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from edgealloc.compiled import anything_cached
+from edgealloc.core.method import Outcome
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
+from edgealloc.core.run import Run, TimeUpError
+from edgealloc.core.status import Termination
+from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather
+from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
+from edgealloc.formulations.pool_training.incumbent import Incumbent
+from edgealloc.formulations.pool_training.neighbours import improve
+from edgealloc.formulations.pool_training.pipelines import GUARD, solve_layered, work_of
+from edgealloc.formulations.pool_training.starts import starting_plans
+from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
+
+if TYPE_CHECKING:
+    from edgealloc.formulations.pool_training.problem import PoolTraining
+
+__all__ = ["run"]
+
+#: Rounds of the dynamic programs: labels made at most (before any is dropped), buckets per state.
+ROUNDS: Final = ((3e6, 1), (3e7, 2), (3e8, 2), (2e9, 4), (1e10, 8))
+#: Multisets of types whose one-stage plans are bounded.
+MOST_SETS: Final = 1 << 14
+#: Sets whose plans are tried, and labels that are traced back in a round.
+TRIED_SETS: Final = 200
+TRACED: Final = 6
+
+
+class _Bounds:
+    """The best proven bound of every allowed parallelism."""
+
+    def __init__(self, problem: PoolTraining, best: Incumbent) -> None:
+        self.best = best
+        work = problem.batch * float(problem.forward_flops.sum() + problem.backward_flops.sum())
+        least = problem.per_second * work / float(problem.flops_per_s.sum())
+        least += problem.per_joule * work * float((problem.busy_power_w / problem.flops_per_s).min())
+        self.of = dict.fromkeys(problem.parallelisms, least * (1.0 - GUARD))
+
+    @property
+    def value(self) -> float:
+        """Of all plans."""
+        return min(self.of.values())
+
+    def raise_to(self, parallelism: str, bound: float, stage: str) -> None:
+        """Take a bound and report."""
+        self.of[parallelism] = max(self.of[parallelism], bound)
+        self.best.run.report(stage, 0, self.best.value, self.value)
+
+    def open(self, parallelism: str) -> bool:
+        """Whether a parallelism may hold a plan that is better by more than the gap."""
+        return self.of[parallelism] < self.best.value * (1.0 - self.best.run.gap)
+
+
+def run(problem: PoolTraining, run: Run) -> Outcome:
+    """Solve with a proof; see the module's text. Time limit and Ctrl-C return the best so far with its gap."""
+    cost = FastCost(problem)
+    best = Incumbent(problem, cost, run)
+    bounds = _Bounds(problem, best)
+    attempts: list[str] = []
+    termination = Termination.STAGES_EXHAUSTED
+    try:
+        if not anything_cached("pool_training"):
+            run.report("compiling the kernels, once per machine")
+        _compile_kernels()
+        run.restart_clock()
+        _stages(problem, cost, best, bounds, run, attempts)
+    except TimeUpError:
+        termination = Termination.TIME_LIMIT
+    except KeyboardInterrupt:
+        termination = Termination.INTERRUPTED
+    if best.plan is None and bounds.value == math.inf:
+        return Outcome(diagnosis=diagnosis(problem), termination=Termination.STAGES_EXHAUSTED, attempts=tuple(attempts))
+    if best.plan is not None and bounds.value >= best.value * (1.0 - run.gap):
+        termination = Termination.GAP
+    if best.plan is None:
+        attempts.append("no plan that keeps all limits was found, and none is proven not to exist")
+    bound = bounds.value if math.isfinite(bounds.value) else None
+    return Outcome(allocation=best.plan, bound=bound, termination=termination, attempts=tuple(attempts))
+
+
+def _stages(
+    problem: PoolTraining, cost: FastCost, best: Incumbent, bounds: _Bounds, run: Run, attempts: list[str]
+) -> None:
+    """All stages; `best` and `bounds` hold what is known also if an exception ends them."""
+    run.report("start", 0, None, bounds.value)
+    if run.warm_start is not None and not (
+        problem.relative_violation(run.warm_start) <= FEASIBILITY_TOLERANCE and best.offer(run.warm_start)
+    ):
+        attempts.append("warm start violates a limit and was not used")
+    best.offer(least_missing(problem)[0])
+    data = PoolData(problem)
+    choices = [DeviceTypes(data, kinds) for kinds in gather(data, most=16)]
+    widest = max((one for one in choices if one.codes <= MOST_SETS), key=lambda one: one.types)
+    for parallelism in ONE_STAGE:
+        if parallelism in problem.parallelisms:
+            sets = one_stage(widest, parallelism)
+            bound = offer_sets(widest, sets, best, TRIED_SETS, run.gap)
+            bounds.raise_to(parallelism, bound * (1.0 - GUARD), parallelism)
+    layered = [one for one in ("pipeline", "hybrid") if one in problem.parallelisms]
+    if not layered:
+        return
+    for plan in starting_plans(problem, cost, run):
+        best.offer(plan)
+    done: dict[str, tuple[int, int]] = {}
+    searched: set[object] = set()
+    for budget, buckets in ROUNDS:
+        for parallelism in layered:
+            if bounds.open(parallelism):
+                _round(cost, best, bounds, choices, parallelism, budget, buckets, done, searched)
+
+
+def _round(
+    cost: FastCost, best: Incumbent, bounds: _Bounds, choices: list[DeviceTypes], parallelism: str, budget: float,
+    buckets: int, done: dict[str, tuple[int, int]], searched: set[object],
+) -> None:
+    """One dynamic program with as many types as the budget allows, then local search from the plans behind it."""
+    run, hybrid = best.run, parallelism == "hybrid"
+    affordable = [one for one in choices if work_of(one, hybrid=hybrid, buckets=buckets) <= budget]
+    if not affordable:
+        return
+    types = max(affordable, key=lambda one: one.types)
+    if done.get(parallelism) == (types.types, buckets):
+        return
+    found = solve_layered(types, best, hybrid=hybrid, buckets=buckets, gap=run.gap)
+    if found is None:
+        return
+    done[parallelism] = (types.types, buckets)
+    bounds.raise_to(parallelism, found.bound, f"{parallelism}, {types.types} types")
+    began = run.seconds
+    until = began + 0.1 * min(run.seconds_left, 100.0)
+    for plan in found.plans(cost, TRACED, best.value):
+        if plan not in searched and bounds.open(parallelism):
+            searched.add(plan)
+            improve(cost, best, plan, until)
+    if best.plan is not None and best.plan.parallelism == parallelism and best.plan not in searched:
+        searched.add(best.plan)
+        improve(cost, best, best.plan, until)
+    run.report(f"{parallelism} search", 0, best.value, bounds.value)
+
+
+@cache
+def _compile_kernels() -> None:
+    """Compile (or load) every kernel by a tiny problem, so that no run's clock counts it."""
+    from edgealloc.formulations.pool_training.network import Topology
+    from edgealloc.formulations.pool_training.problem import PoolTraining
+
+    tiny = PoolTraining(
+        flops_per_s=[1e12, 2e12, 1e12], memory_bytes=1e9, busy_power_w=2.0, idle_power_w=1.0,
+        topology=Topology.shared(3, 1e8), layers=3, forward_flops=1e9, backward_flops=2e9, state_bytes=1e6,
+        gradient_bytes=1e6, checkpoint_bytes=1e6, activation_bytes=1e6, boundary_bytes=1e4, batch=4, micro_batches=2,
+        tokens=128, heads=2,
+    )
+    quiet = Run(gap=0.0, time_limit_s=math.inf)
+    best = Incumbent(tiny, FastCost(tiny), quiet)
+    _stages(tiny, best.cost, best, _Bounds(tiny, best), quiet, [])

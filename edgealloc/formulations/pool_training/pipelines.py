@@ -1,0 +1,167 @@
+r"""Lower bounds and plans of all pipelines, by the dynamic program of `layered` over types of devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.formulations.pool_training.device_types import DeviceTypes
+from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.incumbent import Incumbent
+from edgealloc.formulations.pool_training.layered import Tables, sweep, trace
+from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.rings import ring_order
+from edgealloc.formulations.pool_training.schedule import in_flight
+from edgealloc.formulations.pool_training.sharing import best_shares
+
+__all__ = ["Layered", "group_plan", "solve_layered", "work_of"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Bounds are sums and maxima of some hundred numbers: this share covers their rounding, and that of the truth.
+GUARD: Final = 1e-9
+#: Work of one call of the kernel, between two looks at the clock.
+CHUNK: Final = 2e7
+#: Bytes that labels may take.
+MOST_BYTES: Final = 6e8
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A finished dynamic program.
+
+    Attributes
+    ----------
+    bound : float
+        Of all plans of the parallelism that cost less than the target, or the target.
+    root : (N,)
+        Least objective of the plans that use exactly a multiset of devices.
+    """
+
+    types: DeviceTypes
+    tables: Tables
+    labels: npt.NDArray[np.float32]
+    root: FloatArray
+    how: IntArray
+    bound: float
+
+    @property
+    def parallelism(self) -> str:
+        """ "pipeline" or "hybrid"."""
+        return "hybrid" if self.tables.hybrid else "pipeline"
+
+    def plans(self, cost: FastCost, most: int, below: float) -> Iterator[Plan]:
+        """Plans behind the best labels, those with the least bound first."""
+        order = np.argsort(self.root, kind="stable")[:most]
+        for z in order:
+            if not self.root[z] < below:
+                return
+            stages = np.zeros((int(self.types.size[z]), 3), dtype=np.int64)
+            count = trace(self.tables, self.labels, int(z), self.how, stages)
+            plan = self._plan(cost, stages[:count]) if count else None
+            if plan is not None:
+                yield plan
+
+    def _plan(self, cost: FastCost, stages: IntArray) -> Plan | None:
+        types, problem = self.types, self.types.data.problem
+        free = [sorted(np.flatnonzero(types.kinds == a).tolist(), key=lambda i: (-problem.flops_per_s[i], i))
+                for a in range(types.types)]
+        groups: list[tuple[int, ...]] = []
+        for option in stages[:, 0]:
+            code, group = int(self.tables.group[option]), []
+            for a in range(types.types):
+                for _ in range(code // int(types.stride[a]) % (int(types.count[a]) + 1)):
+                    group.append(free[a].pop(0))
+            groups.append(tuple(group))
+        return group_plan(cost, self.parallelism, groups, tuple(int(b - a) for a, b in stages[:, 1:]))
+
+
+def group_plan(
+    cost: FastCost, parallelism: str, groups: list[tuple[int, ...]], layers: tuple[int, ...]
+) -> Plan | None:
+    """A plan with these devices and layers in every stage: rings ordered, shares the best for time and energy."""
+    problem = cost.problem
+    limits = in_flight(parallelism, len(groups), problem.micro_batches)
+    waiting = sum(cost.idle[i] for group in groups for i in group)
+    per_second = problem.per_second + problem.per_joule * waiting
+    stages: list[tuple[int, ...]] = []
+    shares: list[tuple[int, ...]] = []
+    start = 0
+    for p, group in enumerate(groups):
+        end = start + layers[p]
+        if len(group) == 1:
+            stages.append(group)
+            shares.append((problem.micro_batch,))
+        else:
+            ring = ring_order(problem, group)
+            flops = (cost.forward[end] - cost.forward[start] + cost.backward[end] - cost.backward[start])
+            flops *= problem.micro_batches
+            states = cost.state[end] - cost.state[start] - (problem.tied_state_bytes if len(groups) == 1 else 0.0)
+            each = limits[p] * (cost.kept[end] - cost.kept[start])
+            caps = [_cap(cost.free[i] - states, each, problem.micro_batch) for i in ring]
+            best = best_shares(problem.micro_batch, [flops / cost.speed[i] for i in ring], caps,
+                               [flops * (cost.busy[i] - cost.idle[i]) / cost.speed[i] for i in ring],
+                               per_second, problem.per_joule) if flops > 0.0 else None
+            if best is None:
+                return None
+            stages.append(ring)
+            shares.append(best)
+        start = end
+    return Plan(parallelism, tuple(stages), layers, tuple(shares))
+
+
+def _cap(room: float, each: float, samples: int) -> int:
+    if room < 0.0:
+        return 0
+    return samples if each <= 0.0 else min(samples, math.floor(room / each))
+
+
+def work_of(types: DeviceTypes, *, hybrid: bool, buckets: int) -> float:
+    """Rough number of labels that are made, before any is dropped."""
+    problem = types.data.problem
+    spans = problem.layers * (problem.layers + 1) / 2.0 * buckets
+    singles = float(types.codes) * types.types**2
+    if not hybrid:
+        return singles * spans
+    options = 1.0 if problem.per_joule <= 0.0 else 2.0
+    return (singles + types.pairs_up_to(min(problem.micro_batch, problem.devices)) * options) * spans
+
+
+def solve_layered(types: DeviceTypes, best: Incumbent, *, hybrid: bool, buckets: int, gap: float) -> Layered | None:
+    """The dynamic program; None if its labels would not fit into memory.
+
+    Raises
+    ------
+    TimeUpError
+    KeyboardInterrupt
+    """
+    problem, run = types.data.problem, best.run
+    kinds = types.types + 2 if hybrid else types.types
+    shape = (types.codes, kinds, problem.layers, buckets, 5)
+    if 4.0 * float(np.prod(shape)) > MOST_BYTES:
+        return None
+    tables = types.tables(hybrid=hybrid)
+    target = best.value * (1.0 - 0.9 * gap) if math.isfinite(best.value) else math.inf
+    per_second = problem.per_second + float(types.idle.min())
+    least_energy = tables.joule_flop * types.data.work
+    most_s = (target - least_energy) / per_second * (1.0 + GUARD) if per_second > 0.0 else math.inf
+    if problem.deadline_s is not None:
+        most_s = min(most_s, problem.deadline_s * (1.0 + 4.0 * GUARD))
+    single = problem.batch * types.data.work / float(problem.flops_per_s.max())
+    scale = most_s if 0.0 < most_s < math.inf else 2.0 * single
+    labels = np.full(shape, np.inf, dtype=np.float32)
+    root, how = np.full(types.codes, np.inf), np.full((types.codes, 4), -1, dtype=np.int64)
+    step = max(1, int(types.codes * CHUNK / max(work_of(types, hybrid=hybrid, buckets=buckets), 1.0)))
+    for first in range(1, types.codes, step):
+        sweep(tables, labels, first, min(first + step, types.codes), most_s, scale, target, root, how)
+        run.check_time()
+        if first // step % 16 == 15:
+            run.report(f"{'hybrid' if hybrid else 'pipeline'} bound, {types.types} types", first, best.value)
+    bound = min(float(root.min()), target) * (1.0 - GUARD)
+    return Layered(types, tables, labels, root, how, bound)
