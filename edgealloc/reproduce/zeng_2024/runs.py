@@ -36,9 +36,11 @@ def unlimited(problem: PoolTraining) -> PoolTraining:
 def fastest_device(problem: PoolTraining) -> tuple[Plan, PoolCosts, bool]:
     """Training on one device, the fastest: its plan, its costs, and whether its memory suffices.
 
-    The first of equal ones. Where the model does not fit, the costs are those of a device with more memory.
+    The first of equal ones. It takes the batch micro-batch by micro-batch and adds up the gradients, a pipeline of one
+    stage: the same work in less memory. Where the model does not fit, the costs are those of a device with more.
     """
-    plans = [Plan("single", ((i,),), (problem.layers,), ((problem.batch,),)) for i in range(problem.devices)]
+    alone = ((problem.layers,), ((problem.micro_batch,),))
+    plans = [Plan("pipeline", ((i,),), *alone) for i in range(problem.devices)]
     costs = [problem.evaluate(plan) for plan in plans]
     best = min(range(problem.devices), key=lambda i: (costs[i].time_s, i))
     return plans[best], costs[best], not problem.violations(plans[best]).get("memory_bytes", 0.0) > 0.0
@@ -70,7 +72,7 @@ def measure(
     problem = setting.problem()
     free = unlimited(problem)
     plan, reference, fits = fastest_device(problem)
-    rows = [_row(problem, "single", plan, reference, reference, fits)]
+    rows = [{**_row(problem, "single", plan, reference, reference, fits), "parallelism": "single"}]
     for name in PARALLELISMS:
         solution = _parallel(problem, name)
         found = solution.allocation

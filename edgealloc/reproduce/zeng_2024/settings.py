@@ -177,6 +177,7 @@ def choices(testbed: str) -> list[str]:
         f"network: a full-duplex switch, {PORT_LATENCY_S * 1e3:g} ms per port; or one Wi-Fi channel that all share, "
         "with the same latency from end to end",
         "the four parallelisms use all boards; shares, order and partition are the library's rule for the least time",
-        "one device: the board that is fastest alone, as if its memory were unlimited where the model does not fit",
+        "one device: the board that is fastest alone, adding up the gradients of the micro-batches; as if its memory "
+        "were unlimited where the model does not fit",
         "a parallelism that does not fit is marked OOM; its hollow bar is what it would take with unlimited memory",
     ]
