@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from edge_pools import tiny_pool
 from pool_brute import Brute
 from pools import TOPOLOGIES, plain_pool, random_pool
-from tiny_pools import tiny_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.baselines import RULES

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from edge_pools import tiny_pool
 from pool_brute import Brute, parts
 from pools import random_pool
-from tiny_pools import tiny_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.exact import count_plans

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edge_pools import random_plan, tiny_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pool_brute import Brute
 from pools import TOPOLOGIES, plain_pool, random_pool
-from tiny_pools import random_plan, tiny_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.costs import memory_bytes, plan_bound_s

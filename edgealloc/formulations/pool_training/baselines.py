@@ -183,6 +183,15 @@ def _pipeline_equal(problem: PoolTraining, _run: Run) -> Plan:
     return plan
 
 
+def _edgeshard(problem: PoolTraining, run: Run) -> Plan:
+    from edgealloc.formulations.pool_training.edgeshard import bottleneck_plan
+
+    plan = bottleneck_plan(problem, run)
+    if plan is None:
+        raise NoPlanError("no pipeline of the devices considered fits into their memories")
+    return plan
+
+
 def _greedy(problem: PoolTraining, run: Run) -> Plan:
     best: tuple[float, Plan] | None = None
     for value, plan in greedy_plans(problem, FastCost(problem)):
@@ -205,6 +214,7 @@ RULES: Final[dict[str, tuple[str, Callable[[PoolTraining, Run], Plan]]]] = {
     "tensor": ("tensor", partial(_shared, "tensor", False)),
     "pipeline": ("pipeline", _pipeline),
     "pipeline-equal": ("pipeline", _pipeline_equal),
+    "edgeshard": ("pipeline", _edgeshard),
     "greedy": ("", _greedy),
 }
 
@@ -233,4 +243,5 @@ sequence = partial(run_rule, "sequence")
 tensor = partial(run_rule, "tensor")
 pipeline = partial(run_rule, "pipeline")
 pipeline_equal = partial(run_rule, "pipeline-equal")
+edgeshard = partial(run_rule, "edgeshard")
 greedy = partial(run_rule, "greedy")
