@@ -305,7 +305,7 @@ def test_list_and_refusals(tmp_path: Path) -> None:
 
 def test_scripts_and_papers(tmp_path: Path) -> None:
     """One thin script per figure and one for all."""
-    names = {f"figure_{name}.py": name for name in FIGURES} | {"all_figures.py": "all"}
+    names = {f"figure_{name}.py": name for name in FIGURES} | {"every_figure.py": "all"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(names)
     for file, name in names.items():
         assert f'app(["figure", "{name}", "--paper", "zeng-2024"' in (EXAMPLES / file).read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Every figure on Zeng et al. (arXiv 2404.17766), both testbeds: pictures and tables into a folder.
 
-    python examples/zeng_2024/all_figures.py figures
+    python examples/zeng_2024/every_figure.py figures
 """
 
 import sys
