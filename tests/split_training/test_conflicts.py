@@ -16,7 +16,7 @@ from edgealloc.core.run import Run
 from edgealloc.formulations.split_training.conflicts import _irreducible, _limits, _without, judge
 
 
-@pytest.mark.parametrize("seeds", chunks(40, 4), ids=str)
+@pytest.mark.parametrize("seeds", chunks(24, 3), ids=str)
 def test_the_repair_mends(seeds: range) -> None:
     """Out of reach by construction: proven infeasible, and the changes of the diagnosis leave an allocation."""
     for seed in seeds:
@@ -35,7 +35,7 @@ def test_the_repair_mends(seeds: range) -> None:
 def test_limits_that_clash_only_together() -> None:
     """Random limits that no single user is to blame for: where enumeration finds nothing, the repair mends it."""
     clashes = 0
-    for seed in range(40):
+    for seed in range(20):
         problem = limited(seed, deadlines=True, rounds=False)
         try:
             optimum = LimitsTwin(problem).optimum().objective

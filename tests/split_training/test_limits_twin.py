@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instances import choose, chunks, instance, sized
+from instances import choose, chunks, count, instance, sized
 from limits_instances import limited, sized_limited, witness
 from limits_twin import LimitsTwin, optimum
 from scipy.optimize import minimize
@@ -57,7 +57,7 @@ def test_feasible_by_construction(feasible: bool) -> None:
 @pytest.mark.parametrize("rounds", [False, True])
 def test_pruning_loses_nothing(rounds: bool) -> None:
     """The least `at` over every association and every cut is the optimum."""
-    for seed in range(5):
+    for seed in range(count(3)):
         problem = sized_limited(seed, 2, 2, 3, rounds=rounds, deadlines=True, feasible=True)
         twin = LimitsTwin(problem)
         values = []
@@ -149,7 +149,7 @@ GENERAL = {
 
 
 @pytest.mark.parametrize("name", GENERAL)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(count(2)))
 def test_a_general_solver_finds_nothing_better(name: str, seed: int) -> None:
     """SLSQP on `evaluate` at a random association: never below, and as low (1e-4) from one of its starts."""
     problem = sized_limited(seed, 3, 2, 4, feasible=True, extreme=False, caps=False, server_memory=False,

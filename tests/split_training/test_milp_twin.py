@@ -42,7 +42,7 @@ def test_middle_sizes() -> None:
     """At 20 users the library's proof and this one enclose the same number; how close HiGHS gets in the time it is
     given depends on the instance and is not what is tested."""
     problem = sized(0, 20, 3, 6, extreme=False, dead_links=False)
-    proof = prove(problem, 1e-3, 12.0)
+    proof = prove(problem, 1e-3, 5.0)
     solution = problem.solve(gap=1e-4, threads=1)
     assert solution.objective is not None
     assert solution.bound is not None
@@ -54,7 +54,7 @@ def test_middle_sizes() -> None:
 def test_incumbents_of_middle_sizes_keep_every_limit() -> None:
     problem = sized_limited(0, 20, 3, 6, feasible=True, extreme=False, exactly=False, rounds=False, deadlines=True,
                             caps=True, server_memory=True)
-    proof = prove(problem, 1e-3, 8.0)
+    proof = prove(problem, 1e-3, 3.0)
     value, allocation = LimitsTwin(problem).allocation(proof.server, proof.cut)
     assert allocation is not None
     assert problem.relative_violation(allocation) <= 1e-12
