@@ -26,8 +26,8 @@ _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "sequence": {"color": COLOURS[1], "marker": "D"},
     "tensor": {"color": COLOURS[3], "marker": "v"},
     "pipeline": {"color": COLOURS[2], "marker": "^"},
-    "best time": {"color": COLOURS[7], "marker": "s"},
-    "best energy": {"color": GREY, "marker": "P"},
+    "best time": {"color": COLOURS[4], "marker": "s"},
+    "best energy": {"color": COLOURS[5], "marker": "P"},
 }
 _BOUNDS: Final = {"relative_time": ("best time", "bound_time_per_sample_s", "time_per_sample_s"),
                   "relative_energy": ("best energy", "bound_energy_per_sample_j", "energy_per_sample_j")}
