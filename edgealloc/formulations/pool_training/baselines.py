@@ -6,7 +6,7 @@ plan and says why, naming the device and the missing bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -129,10 +129,10 @@ def _equal_pipeline(problem: PoolTraining, order: Sequence[int]) -> Plan:
                 ((problem.micro_batch,),) * len(order))
 
 
-def greedy_plans(problem: PoolTraining, cost: FastCost) -> Iterator[tuple[float, Plan]]:
-    """For the 1, 2, ... fastest devices the best of the allowed parallelisms without groups."""
+def greedy_plans(problem: PoolTraining, cost: FastCost, counts: Iterable[int]) -> Iterator[tuple[float, Plan]]:
+    """For some numbers of the fastest devices the best of the allowed parallelisms without groups."""
     order = sorted(range(problem.devices), key=lambda i: (-problem.flops_per_s[i], i))
-    for count in range(1, problem.devices + 1):
+    for count in counts:
         found: list[tuple[float, Plan]] = []
         for parallelism in problem.parallelisms:
             try:
@@ -194,7 +194,7 @@ def _edgeshard(problem: PoolTraining, run: Run) -> Plan:
 
 def _greedy(problem: PoolTraining, run: Run) -> Plan:
     best: tuple[float, Plan] | None = None
-    for value, plan in greedy_plans(problem, FastCost(problem)):
+    for value, plan in greedy_plans(problem, FastCost(problem), range(1, problem.devices + 1)):
         if best is not None and value >= best[0]:
             break
         best = (value, plan)

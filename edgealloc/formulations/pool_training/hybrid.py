@@ -30,12 +30,13 @@ from edgealloc.formulations.pool_training.baselines import pipeline_orders
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.partition import improved, pipeline_fits, score
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import best_shares
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["GroupTables", "hybrid_plans", "run"]
+__all__ = ["GroupTables", "hybrid_plans", "run", "sizes_to_try"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -201,8 +202,8 @@ def hybrid_plans(
     if not able:
         return
     orders: dict[tuple[int, ...], None] = {}
-    for count in _sizes(len(able), quick):
-        for order in _orders(problem, able, count)[:2 if quick else None]:
+    for count in sizes_to_try(len(able), quick):
+        for order in _orders(problem, able, count, quick):
             orders.setdefault(order)
     for order in orders:
         for plan in _in_order(tables, order):
@@ -210,7 +211,7 @@ def hybrid_plans(
         run.check_time()
 
 
-def _sizes(count: int, quick: bool) -> list[int]:
+def sizes_to_try(count: int, quick: bool) -> list[int]:
     """How many devices take part: every number up to 8, then in growing steps."""
     sizes = list(range(1, min(count, 8) + 1))
     while sizes[-1] < count:
@@ -218,12 +219,15 @@ def _sizes(count: int, quick: bool) -> list[int]:
     return sizes
 
 
-def _orders(problem: PoolTraining, able: list[int], count: int) -> list[tuple[int, ...]]:
+def _orders(problem: PoolTraining, able: list[int], count: int, quick: bool) -> list[tuple[int, ...]]:
     """Orders of the fastest devices, and of those with the most memory."""
     fast = sorted(able, key=lambda i: (-problem.flops_per_s[i], i))[:count]
     roomy = sorted(able, key=lambda i: (-(problem.memory_bytes - problem.overhead_bytes)[i], i))[:count]
+    if quick:
+        return list(dict.fromkeys([tuple(fast), tuple(roomy), ring_order(problem, roomy)]))
     most = 6 if len(able) <= 16 else 4
-    return list(dict.fromkeys([*pipeline_orders(problem, fast)[:most], *pipeline_orders(problem, roomy)[:most - 2]]))
+    return list(dict.fromkeys([*pipeline_orders(problem, fast)[:most], *pipeline_orders(problem, roomy)[:most - 2],
+                               ring_order(problem, roomy)]))
 
 
 def shifted(cost: FastCost, value: float, plan: Plan) -> tuple[float, Plan]:

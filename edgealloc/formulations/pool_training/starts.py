@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.baselines import greedy_plans, single_plans
 from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.hybrid import hybrid_plans
+from edgealloc.formulations.pool_training.hybrid import hybrid_plans, sizes_to_try
 from edgealloc.formulations.pool_training.plan import Plan
 
 if TYPE_CHECKING:
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["starting_plans"]
 
+#: Of larger pools fewer numbers and orders of devices are tried.
+MOST_IN_DETAIL: Final = 12
+
 
 def starting_plans(problem: PoolTraining, cost: FastCost, run: Run) -> Iterator[Plan]:
-    """Single devices, the fastest 1, 2, ... devices under the best parallelism, and pipelines of groups.
+    """Single devices, some numbers of the fastest devices under the best parallelism, and pipelines of groups.
 
     Raises
     ------
@@ -26,8 +29,9 @@ def starting_plans(problem: PoolTraining, cost: FastCost, run: Run) -> Iterator[
     """
     if "single" in problem.parallelisms:
         yield from single_plans(problem)
-    for _, plan in greedy_plans(problem, cost):
+    quick = problem.devices > MOST_IN_DETAIL
+    for _, plan in greedy_plans(problem, cost, sizes_to_try(problem.devices, quick)):
         yield plan
         run.check_time()
     if "hybrid" in problem.parallelisms:
-        yield from (plan for _, plan in hybrid_plans(problem, cost, run, quick=problem.devices > 12))
+        yield from (plan for _, plan in hybrid_plans(problem, cost, run, quick))
