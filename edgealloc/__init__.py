@@ -23,6 +23,7 @@ _PUBLIC = {
     "DataError": "edgealloc.errors",
     "Diagnosis": "edgealloc.core.constraints",
     "EdgeallocError": "edgealloc.errors",
+    "FaultReport": "edgealloc.formulations.pool_training.faults",
     "InfeasibleError": "edgealloc.errors",
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
@@ -46,6 +47,7 @@ _PUBLIC = {
     "Weights": "edgealloc.core.weights",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
+    "faults": "edgealloc.formulations.pool_training.fault_search",
     "pareto_front": "edgealloc.formulations.pool_training.pareto",
     "register_method": "edgealloc.core.method",
     "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.pool_training.fault_search import faults
+    from edgealloc.formulations.pool_training.faults import FaultReport
     from edgealloc.formulations.pool_training.network import Topology
     from edgealloc.formulations.pool_training.pareto import ParetoFront, pareto_front
     from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
@@ -75,11 +79,12 @@ if TYPE_CHECKING:
     from edgealloc.system.stability import Stability
 
 __all__ = [
-    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
+    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError", "FaultReport",
     "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
     "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
     "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
-    "__version__", "compare", "default_catalog", "pareto_front", "register_method", "service_cost_ratio", "sweep",
+    "__version__", "compare", "default_catalog", "faults", "pareto_front", "register_method",
+    "service_cost_ratio", "sweep",
 ]
 
 
