@@ -27,8 +27,12 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def count(usual: int) -> int:
-    """How many instances to draw: `usual`, or EDGEALLOC_NIGHTLY times as many."""
-    return usual * max(1, int(os.environ.get("EDGEALLOC_NIGHTLY", "0")))
+    """How many instances to draw: `usual`, or EDGEALLOC_NIGHTLY times as many, or EDGEALLOC_SHARE of them.
+
+    A share is for a second run of the same draws, under another Python.
+    """
+    wanted = usual * max(1, int(os.environ.get("EDGEALLOC_NIGHTLY", "0")))
+    return max(1, round(wanted * float(os.environ.get("EDGEALLOC_SHARE", "1"))))
 
 
 def chunks(usual: int, parts: int) -> list[range]:
