@@ -8,7 +8,7 @@ Places are counted from the end, r = 0 the last stage, so that the number of mic
   the last of all begins at layer 0.
 - :math:`w_{ir} \ge 0`: FLOP per sample of device i at place r, at most all of them if :math:`x_{ir} = 1`, else 0; their
   sum over devices is that of the layers from :math:`z_r` to :math:`z_{r-1}`. A micro-batch takes
-  :math:`t_r = \sum_i b w_{ir}/C_i`.
+  :math:`t_r = \sum_i b w_{ir}/C_i`. The same for the backward passes alone.
 - :math:`h_{rij} \ge 0`: i at place r hands over to j at place r - 1 (row sums :math:`x_{ir}` where r - 1 is used,
   column sums at most :math:`x_{j,r-1}`); for large pools only :math:`c_r` with the least costs of either end.
 - T, and :math:`e_i \ge P^{idle}_i (T - T_{\max} (1 - x_i))`, :math:`e_i \ge P^{idle}_i T_{\min} x_i` for the energy of
@@ -87,6 +87,7 @@ class PipelineModel:
         self.has = {(i, r): self._add(f"has_{i}_{r}", 1, True) for i in self.devices for r in places}
         self.begin = {(r, y): self._add(f"begin_{r}_{y}", 1, True) for r in places for y in range(layers)}
         self.work = {(i, r): self._add(f"work_{i}_{r}", 1) for i in self.devices for r in places}
+        self.back = {key: self._add(f"back_{key[0]}_{key[1]}", 1) for key in self.has}
         self.time = self._add("time", None)
         self.used = [pulp.lpSum(self.has[i, r] for i in self.devices) for r in places]
         self.paired = len(self.devices) ** 2 <= MOST_PAIRS
@@ -120,8 +121,11 @@ class PipelineModel:
             model += count >= self.used[r]
             model += count <= layers * self.used[r]
             model += pulp.lpSum(self.work[i, r] for i in self.devices) == self._sum_from(r, flops, self.cost.work)
+            model += (pulp.lpSum(self.back[i, r] for i in self.devices)
+                      == self._sum_from(r, self.cost.backward, self.cost.work))
             for i in self.devices:
                 model += self.work[i, r] <= self.has[i, r]
+                model += self.back[i, r] <= self.work[i, r]
         model += self.begin[self.places - 1, 0] == 1
         if not self.paired:
             return
@@ -165,18 +169,17 @@ class PipelineModel:
         tied = 0.0
         if problem.tied_bytes > 0.0 and self.places > 1:
             tied = min(cost.all_reduce(pair, problem.tied_bytes)[0] for pair in hops) / unit * self.used[1]
-        totals = problem.forward_flops + problem.backward_flops
-        share = float((problem.backward_flops[totals > 0.0] / totals[totals > 0.0]).min())
+        home = [pulp.lpSum(size * cost.work / cost.speed[i] / unit * self.back[i, r] for i in self.devices)
+                for r in range(self.places)]
         lap = pulp.lpSum([*stage, *trips])
         for r in range(self.places):
             before = pulp.lpSum([*stage[r + 1:], *trips[r + 1:]])
             limit = min(count, r + 1)
             rounds = -(-count // limit)
             self.model += self.time >= before + count * stage[r] + tied
-            if rounds > 1:
-                behind = pulp.lpSum([*stage[:r + 1], *trips[1:r + 1]])
-                rest = (count - 1 - (rounds - 1) * limit) * share
-                self.model += self.time >= before + rounds * behind + rest * stage[r] + tied
+            behind = pulp.lpSum([*stage[:r + 1], *trips[1:r + 1]])
+            rest = count - 1 - (rounds - 1) * limit
+            self.model += self.time >= before + rounds * behind + rest * home[r] + tied
             if r > 0 and self.paired and count > 1:
                 busy = pulp.lpSum(max(hops[pair][0][0], hops[pair][1][0]) / unit * self.hand[r, *pair] for pair in hops)
                 self.model += self.time >= lap + (count - 1) * busy + tied
