@@ -15,7 +15,8 @@ reduces of its groups, and dynamic energy :math:`E` is given up if
 
 (all unused devices together compute the layers that are left, :math:`\tau_f` their forward part) with the energy of
 the suffix, of the rest at the most frugal unused device, and of everybody waiting shows that it cannot beat the best
-plan known, or misses the deadline. Complete pipelines are simulated. The first incumbents are those of the heuristics.
+plan known, or misses the deadline. Where the network is one medium, H and A are at least what the hand-overs (and all-
+reduces) of the suffix need on it. Complete pipelines are simulated. The first incumbents are those of the heuristics.
 
 Bounds are widened and the answer's bound is lowered by more than the rounding of either.
 """

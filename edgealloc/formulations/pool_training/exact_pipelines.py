@@ -21,7 +21,8 @@ class Suffix(NamedTuple):
     """The last stages of a pipeline.
 
     `height` and `reduced` are the labels H and A of the text of `exact`; `joules` is dynamic energy, `idle_w` the
-    power of all its devices waiting.
+    power of all its devices waiting. If the network is one medium, `handed_s` is how long all hand-overs use it, and
+    `summed_s` all all-reduces of groups, which come after them; else 0.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -31,6 +32,8 @@ class Suffix(NamedTuple):
     reduced: float
     joules: float
     idle_w: float
+    handed_s: float
+    summed_s: float
 
 
 class PipelineSearch:
@@ -41,6 +44,9 @@ class PipelineSearch:
         self.most = 1 if parallelism == "pipeline" else problem.micro_batch
         self.per_flop = [(cost.busy[i] - cost.idle[i]) / cost.speed[i] for i in range(problem.devices)]
 
+        # on a common channel all transfers take turns
+        self.one_medium = float(problem.network.media == 1)
+
     def search(self) -> None:
         """Offer the best pipeline.
 
@@ -48,7 +54,8 @@ class PipelineSearch:
         ------
         TimeUpError
         """
-        self._before(Suffix((), (), (self.problem.layers,), 0.0, 0.0, 0.0, 0.0), frozenset(range(self.problem.devices)))
+        nothing = Suffix((), (), (self.problem.layers,), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        self._before(nothing, frozenset(range(self.problem.devices)))
 
     def _before(self, suffix: Suffix, unused: frozenset[int]) -> None:
         """Try every stage in front of a suffix, bounded before its shares are known and again after."""
@@ -69,7 +76,7 @@ class PipelineSearch:
                     least = self.problem.micro_batch * flops / speed
                     spent = suffix.joules + self.problem.batch * flops * frugal
                     idle = suffix.idle_w + sum(cost.idle[i] for i in group)
-                    height = max(count * least, least + suffix.height)
+                    height = max(count * least, least + suffix.height, suffix.handed_s)
                     if self._beyond(height, suffix.reduced, spent, idle, start, rest):
                         continue
                     alone = ahead == 0 and start == 0
@@ -108,23 +115,25 @@ class PipelineSearch:
         forward, time = slowest * ahead, slowest * (ahead + home)
         joules = suffix.joules + count * (ahead + home) * sum(
             share * self.per_flop[i] for i, share in zip(group, shares, strict=True))
-        height, reduced = count * time, suffix.reduced
+        height, reduced, handed, summed = count * time, suffix.reduced, suffix.handed_s, suffix.summed_s
         if suffix.groups:
             over, back = cost.hops(group, shares, suffix.groups[0], suffix.shares[0])
             height = max(height, time + over[0] + over[1] + back[0] + back[1] + suffix.height)
             reduced = suffix.reduced + forward + over[0] + over[1]
             joules += count * (over[3] + back[3])
+            handed += self.one_medium * count * (over[0] + back[0])
         if len(group) > 1:
             size = cost.gradient[end] - cost.gradient[start]
             alone = start == 0 and not suffix.groups
             seconds, spent = cost.all_reduce(group, size + (self.problem.tied_bytes if alone else 0.0))
             reduced = max(reduced, count * time + seconds)
             joules += spent
+            summed += self.one_medium * seconds
         else:
             reduced = max(reduced, count * time)
         new = Suffix((group, *suffix.groups), (shares, *suffix.shares), (start, *suffix.starts), height, reduced,
-                     joules, suffix.idle_w + sum(cost.idle[i] for i in group))
-        if self._beyond(new.height, new.reduced, new.joules, new.idle_w, start, rest):
+                     joules, suffix.idle_w + sum(cost.idle[i] for i in group), handed, summed)
+        if self._beyond(max(height, handed), max(reduced, handed + summed), joules, new.idle_w, start, rest):
             return
         if start > 0:
             self._before(new, rest)

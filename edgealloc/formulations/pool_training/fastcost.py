@@ -34,12 +34,16 @@ class FastCost:
     ----------
     forward, backward, state, kept, gradient : (Y + 1,)
         Running sums over layers: FLOP per sample, bytes of states, activations per sample and gradients.
+    per_second, per_joule : float
+        Effective weights.
     free : (D,)
         Memory of every device without its overhead, a rounding above.
     """
 
     def __init__(self, problem: PoolTraining) -> None:
         self.problem = problem
+        # the properties of the problem work this out anew at every call
+        self.per_second, self.per_joule = problem.per_second, problem.per_joule
         self.forward = running_sums(problem.forward_flops)
         self.backward = running_sums(problem.backward_flops)
         self.state = running_sums(problem.state_bytes)
@@ -104,7 +108,7 @@ class FastCost:
     def objective(self, plan: Plan) -> float:
         """``w_t T + w_e E``; memory and deadline are not looked at."""
         time, energy = self.time_and_energy(plan)
-        return self.problem.per_second * time + self.problem.per_joule * energy
+        return self.per_second * time + self.per_joule * energy
 
     def fits(self, plan: Plan) -> bool:
         """Whether a plan keeps memory and deadline, by the code that `solve` re-checks it with."""

@@ -136,7 +136,7 @@ def score(cost: FastCost, plan: Plan) -> float:
     time, energy = cost.time_and_energy(plan)
     deadline = cost.problem.deadline_s
     late = 0.0 if deadline is None else max(time / float(deadline) - (1.0 + 1e-12), 0.0)
-    return cost.problem.per_second * time + cost.problem.per_joule * energy + (1e150 * (1.0 + late) if late else 0.0)
+    return cost.per_second * time + cost.per_joule * energy + (1e150 * (1.0 + late) if late else 0.0)
 
 
 def improved(cost: FastCost, value: float, plan: Plan) -> tuple[float, Plan]:
