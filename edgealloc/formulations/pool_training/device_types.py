@@ -36,6 +36,8 @@ IntArray = npt.NDArray[np.int64]
 MEMORY_SLACK = 4e-9
 #: Most trade-offs between time and energy kept of a group.
 OPTIONS = 4
+#: Numbers of stages by which labels of hybrids are kept apart.
+RANKS = 6
 
 
 class PoolData:
@@ -262,6 +264,7 @@ class DeviceTypes:
             ring_joule=2.0 * (size - 1.0).clip(0.0) / there * rings[:, 4] * problem.per_joule, reach=reach,
             occupancy=_times(self.links.seconds, sent), air=_times(self.links.air, sent), latency=self.links.latency,
             joules=_times(joules, sent * micro * problem.per_joule), air_least=air_least, common=data.common,
+            ranks=min(farthest, RANKS) if hybrid else 1,
             per_s=problem.per_second, joule_flop=float(self.joules.min()) * problem.batch,
         )
 

@@ -32,7 +32,7 @@ left; labels that cannot come below the target are dropped.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 #: (codes, first stage's type, first layer, bucket, H E R X r)
 Labels = npt.NDArray[np.float32]
+
+
+#: Labels below this share of the largest time of interest are merged.
+EASY: Final = 0.4
 
 
 class Tables(NamedTuple):
@@ -81,6 +85,7 @@ class Tables(NamedTuple):
     joules: FloatArray  #: (k, k) weighted, both ways, whole iteration
     air_least: float  #: seconds on the common medium of one hand-over of a micro-batch, both ways
     common: bool  #: all routes use one medium
+    ranks: int  #: numbers of stages that labels are kept apart by; the last stands for all larger ones
     per_s: float  #: weight of time
     joule_flop: float  #: least weighted joules of an iteration per FLOP per sample
 
@@ -168,8 +173,15 @@ def extend(
         if size >= 3:
             h = max(h, window(micro, limit, min(micro, size - 2), f, b, trip + r))
         return h, E, round_trip, both, trip + X, h
-    # more stages, more in flight: the number of devices bounds it, and the rest of the window is left out
-    h = max(h, ((micro - 1) // min(micro, 2 * size - 1) + 1) * round_trip)
+    # where not all labels of a bucket have as many stages, the least over all numbers that they may have
+    stages = int(r) + 1
+    limit, most = min(micro, 2 * stages - 1), min(micro, 2 * size - 1)
+    turn = window(micro, limit, 1, f, b, round_trip)
+    if stages > t.ranks:
+        while limit < most:
+            limit = min(limit + 2, micro)
+            turn = min(turn, window(micro, limit, 1, f, b, round_trip))
+    h = max(h, turn)
     handed = t.air_least * r * micro
     h = max(h, handed + both)
     if t.common:
@@ -196,11 +208,14 @@ def put(
     if left <= 0.0:
         return
     head = work * t.samples / (left if t.hybrid else fastest)
-    least = max(T, H + head, work * t.micro * t.samples / left)
+    ahead = t.forward[y0] * t.samples / (left if t.hybrid else fastest)
+    least = max(T + ahead, H + head, work * t.micro * t.samples / left)
     if least > most_s or per_s * least + E + work * t.joule_flop >= target:
         return
-    buckets = labels.shape[3]
-    j = max(min(int(H / scale_s * buckets), buckets - 1), 0)
+    buckets = labels.shape[3] // t.ranks
+    j = max(min(int((T / scale_s - EASY) / (1.0 - EASY) * buckets), buckets - 1), 0)
+    if t.hybrid:
+        j += (min(int(r), t.ranks) - 1) * buckets
     one = labels[z, kind, y0, j]
     one[0] = min(one[0], lowered(H))
     one[1] = min(one[1], lowered(E))
@@ -213,6 +228,7 @@ def put(
 def merge(t: Tables, labels: Labels, z: int) -> None:
     """Labels of a finished code: those of any first stage (for groups in front), without what is dominated."""
     k, buckets = t.number.size, labels.shape[3]
+    apart = buckets // t.ranks  # fewer stages are no better: less memory, but other windows
     for y in range(1, labels.shape[2]):
         if t.hybrid:
             for kind in range(k + 1):
@@ -222,7 +238,7 @@ def merge(t: Tables, labels: Labels, z: int) -> None:
                             labels[z, k + 1, y, j, c] = min(labels[z, k + 1, y, j, c], labels[z, kind, y, j, c])
         for kind in range(labels.shape[1]):
             for j in range(1, buckets):
-                for i in range(j):
+                for i in range(j // apart * apart, j):
                     better = labels[z, kind, y, i, 0] < np.inf
                     for c in range(5):
                         better = better and labels[z, kind, y, i, c] <= labels[z, kind, y, j, c]
@@ -240,7 +256,7 @@ def sweep(
 
     Parameters
     ----------
-    labels : (N, k or k + 2, Y, buckets, 5), inf where there is none yet
+    labels : (N, k or k + 2, Y, ranks x buckets, 5), inf where there is none yet
     most_s : float
         Plans that take longer are of no interest; inf for no such limit.
     scale_s : float
@@ -306,9 +322,11 @@ def sweep(
                                 break
                             label = extend(t, option, t.size[z], y0, y1, over, back, late, late_back, one[0],
                                            one[1] + joules, one[2], one[3], one[4], False)
+                            if label[5] > most_s:
+                                break
                             if y0 > 0:
                                 put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target)
-                            elif label[5] <= most_s and per_s * label[5] + label[1] < root[z]:
+                            elif per_s * label[5] + label[1] < root[z]:
                                 root[z] = per_s * label[5] + label[1]
                                 how[z, 0], how[z, 1], how[z, 2], how[z, 3] = option, y1, kind, j
         merge(t, labels, z)

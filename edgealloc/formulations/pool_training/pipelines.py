@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.device_types import DeviceTypes
+from edgealloc.formulations.pool_training.device_types import RANKS, DeviceTypes
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.layered import Tables, sweep, trace
@@ -143,10 +143,11 @@ def solve_layered(types: DeviceTypes, best: Incumbent, *, hybrid: bool, buckets:
     """
     problem, run = types.data.problem, best.run
     kinds = types.types + 2 if hybrid else types.types
-    shape = (types.codes, kinds, problem.layers, buckets, 5)
-    if 4.0 * float(np.prod(shape)) > MOST_BYTES:
+    most_ranks = RANKS if hybrid else 1
+    if 20.0 * types.codes * kinds * problem.layers * buckets * most_ranks > MOST_BYTES:
         return None
     tables = types.tables(hybrid=hybrid)
+    shape = (types.codes, kinds, problem.layers, tables.ranks * buckets, 5)
     target = best.value * (1.0 - 0.9 * gap) if math.isfinite(best.value) else math.inf
     per_second = problem.per_second + float(types.idle.min())
     least_energy = tables.joule_flop * types.data.work
