@@ -31,6 +31,7 @@ _PUBLIC = {
     "ParetoFront": "edgealloc.formulations.pool_training.pareto",
     "Plan": "edgealloc.formulations.pool_training.plan",
     "PoolCosts": "edgealloc.formulations.pool_training.plan",
+    "PoolReport": "edgealloc.formulations.pool_training.answers",
     "PoolTraining": "edgealloc.formulations.pool_training.problem",
     "Progress": "edgealloc.core.run",
     "Run": "edgealloc.core.run",
@@ -45,10 +46,14 @@ _PUBLIC = {
     "Termination": "edgealloc.core.status",
     "Topology": "edgealloc.formulations.pool_training.network",
     "Weights": "edgealloc.core.weights",
+    "arrangements": "edgealloc.formulations.pool_training.questions",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
     "faults": "edgealloc.formulations.pool_training.fault_search",
+    "parallelisms": "edgealloc.formulations.pool_training.questions",
     "pareto_front": "edgealloc.formulations.pool_training.pareto",
+    "participants": "edgealloc.formulations.pool_training.questions",
+    "plan_pool": "edgealloc.formulations.pool_training.questions",
     "register_method": "edgealloc.core.method",
     "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
     "sweep": "edgealloc.sweeps.engine",
@@ -64,12 +69,14 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.pool_training.answers import PoolReport
     from edgealloc.formulations.pool_training.fault_search import faults
     from edgealloc.formulations.pool_training.faults import FaultReport
     from edgealloc.formulations.pool_training.network import Topology
     from edgealloc.formulations.pool_training.pareto import ParetoFront, pareto_front
     from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
     from edgealloc.formulations.pool_training.problem import PoolTraining
+    from edgealloc.formulations.pool_training.questions import arrangements, parallelisms, participants, plan_pool
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio
@@ -81,10 +88,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError", "FaultReport",
     "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
-    "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
+    "PoolReport", "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
     "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
-    "__version__", "compare", "default_catalog", "faults", "pareto_front", "register_method",
-    "service_cost_ratio", "sweep",
+    "__version__", "arrangements", "compare", "default_catalog", "faults", "parallelisms", "pareto_front",
+    "participants", "plan_pool", "register_method", "service_cost_ratio", "sweep",
 ]
 
 
