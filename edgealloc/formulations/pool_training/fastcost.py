@@ -1,7 +1,7 @@
-"""Time and energy of many plans of one problem: the schedule without its events, in plain numbers.
+"""Time and energy of many plans of one problem: the schedule without its events, compiled.
 
-The same maxima of sums as `schedule`, about ten times as fast. Searches rank plans by it; what they return is priced
-by `PoolTraining.evaluate`.
+The same maxima of sums in the same timetables as `schedule`, much faster. Searches rank plans by it; what they return
+is priced by `PoolTraining.evaluate`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.formulations.pool_training.clock import pipeline_seconds
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.schedule import in_flight, messages_between, timetable
+from edgealloc.formulations.pool_training.schedule import in_flight, messages_between
+from edgealloc.formulations.pool_training.timetables import RATIOS, meet
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
 __all__ = ["FastCost", "Hop", "running_sums"]
+
+IntArray = npt.NDArray[np.int64]
 
 #: One hand-over: occupancy (s), latency (s), media, energy (J).
 Hop = tuple[float, float, tuple[int, ...], float]
@@ -145,57 +152,40 @@ class FastCost:
         pairs = [self.hops(groups[p], shares[p], groups[p + 1], shares[p + 1]) for p in range(stages - 1)]
         for over, back in pairs:
             energy += count * (over[3] + back[3])
-        free, media = self._simulate(parallelism, forward, backward, pairs)
-        time = max(free)
         reduces = [(p, groups[p], self.gradient[starts[p + 1]] - self.gradient[starts[p]]
                     + (problem.tied_bytes if stages == 1 else 0.0))
                    for p in reversed(range(stages)) if len(groups[p]) > 1]
         if stages > 1 and problem.tied_bytes > 0.0:
             reduces.append((-1, (*groups[0], *groups[-1]), problem.tied_bytes))
+        rings = []
         for p, ring, size in reduces:
-            if size <= 0.0:
-                continue
-            per_byte, once, used, joules = self.ring(ring)
-            ready = free[p] if p >= 0 else max(free[0], free[-1])
-            for medium in used:
-                ready = max(ready, media.get(medium, 0.0))
-            end = ready + per_byte * size + once
-            for medium in used:
-                media[medium] = end
-            if p >= 0:
-                free[p] = end
-            energy += joules * size
-            time = max(time, end)
+            if size > 0.0:
+                per_byte, once, used, joules = self.ring(ring)
+                rings.append((per_byte * size + once, p, used))
+                energy += joules * size
+        time = self._seconds(in_flight(parallelism, stages, count), forward, backward, pairs, rings)
         return time, energy + idle * time
 
-    def _simulate(
-        self, parallelism: str, forward: list[float], backward: list[float], pairs: list[tuple[Hop, Hop]]
-    ) -> tuple[list[float], dict[int, float]]:
-        """When stages are done with their last backward pass, and media with their last hand-over."""
-        stages, count = len(forward), self.problem.micro_batches
-        free = [0.0] * stages
-        media: dict[int, float] = {}
-        done = [[0.0] * count for _ in range(stages)]  # end of the latest pass of every micro-batch
-        ahead = [[0.0] * count for _ in range(stages)]  # arrival of activations
-        home = [[0.0] * count for _ in range(stages)]  # arrival of gradients
-        last = stages - 1
-        for what, p, m in timetable(in_flight(parallelism, stages, count), count):
-            if what == 0:
-                start = max(free[p], ahead[p][m])
-                free[p] = done[p][m] = start + forward[p]
-            elif what == 1:
-                start = max(free[p], home[p][m] if p < last else done[p][m])
-                free[p] = done[p][m] = start + backward[p]
-            else:
-                occupancy, latency, used, _ = pairs[p][0] if what == 2 else pairs[p - 1][1]
-                start = done[p][m]
-                for medium in used:
-                    start = max(start, media.get(medium, 0.0))
-                end = start + occupancy
-                for medium in used:
-                    media[medium] = end
-                if what == 2:
-                    ahead[p + 1][m] = end + latency
-                else:
-                    home[p - 1][m] = end + latency
-        return free, media
+    def _seconds(
+        self, limits: tuple[int, ...], forward: list[float], backward: list[float], pairs: list[tuple[Hop, Hop]],
+        rings: list[tuple[float, int, tuple[int, ...]]],
+    ) -> float:
+        """Time of an iteration in the best of its timetables."""
+        hops = [over for over, _ in pairs] + [back for _, back in pairs]
+        media = [hop[2] for hop in hops]
+        mean = (sum(forward) + sum(backward)) / len(forward)
+        first, used = _rows(media)
+        ring_first, ring_used = _rows([ring[2] for ring in rings])
+        return float(pipeline_seconds(
+            np.array(forward), np.array(backward), np.array(limits, dtype=np.int64), self.problem.micro_batches,
+            np.array([hop[0] for hop in hops]), np.array([hop[1] for hop in hops]), first, used,
+            np.array([ring[0] for ring in rings]), np.array([ring[1] for ring in rings], dtype=np.int64), ring_first,
+            ring_used, self.problem.network.media,
+            np.array([ratio * mean for ratio in (RATIOS if meet(media) else RATIOS[:1])]),
+        ))
+
+
+def _rows(lists: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
+    """Lists of different lengths as one, and where each begins."""
+    first = np.array([0, *itertools.accumulate(len(one) for one in lists)], dtype=np.int64)
+    return first, np.array([entry for one in lists for entry in one], dtype=np.int64)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import schedule
+from edgealloc.formulations.pool_training.timetables import Operation
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["marginal_prices"]
 
 FloatArray = npt.NDArray[np.float64]
+Timetable = tuple[Operation, ...] | None
 
 #: Relative step; the objective is a maximum of hyperbolas, and smooth to the right of every point.
 _STEP: Final = 1e-6
 
 
 def marginal_prices(problem: PoolTraining, plan: Plan) -> dict[str, FloatArray]:
-    """Objective saved per extra unit of a resource, by one-sided differences of the schedule.
+    """Objective saved per extra unit of a resource under the same plan and timetable, by differences to one side.
 
     Parameters
     ----------
@@ -36,32 +38,36 @@ def marginal_prices(problem: PoolTraining, plan: Plan) -> dict[str, FloatArray]:
         "flops_per_s" (D,) per FLOP/s and "rate_bits_per_s" (L,) per bit/s; 0 where a resource is not used or does not
         hold the iteration up, >= 0 always. Memory has no price here: more of it changes nothing under the same plan.
     """
-    base = _objective(problem, plan)
+    run = schedule(problem, plan)
+    timetable = run.timetable or None  # one more unit changes durations, and not who goes first
+    base = _objective(problem, plan, timetable)
     speed, rate = np.zeros(problem.devices), np.zeros(problem.topology.links)
     for i in plan.devices:
         faster = problem.flops_per_s.copy()
         faster[i] *= 1.0 + _STEP
-        speed[i] = _saved(problem, plan, base, faster[i] - problem.flops_per_s[i], flops_per_s=faster)
-    used = {link for i, j in schedule(problem, plan).traffic for link in problem.network.route(i, j)}
+        speed[i] = _saved(problem, plan, timetable, base, faster[i] - problem.flops_per_s[i], flops_per_s=faster)
+    used = {link for i, j in run.traffic for link in problem.network.route(i, j)}
     for link in sorted(used):
         wider = problem.topology.rate_bits_per_s.copy()
         wider[link] *= 1.0 + _STEP
         step = wider[link] - problem.topology.rate_bits_per_s[link]
-        rate[link] = _saved(problem, plan, base, step, _network=problem.network.with_rates(wider))
+        rate[link] = _saved(problem, plan, timetable, base, step, _network=problem.network.with_rates(wider))
     return {"flops_per_s": speed, "rate_bits_per_s": rate}
 
 
-def _saved(problem: PoolTraining, plan: Plan, base: float, step: float, **changes: Any) -> float:
+def _saved(
+    problem: PoolTraining, plan: Plan, timetable: Timetable, base: float, step: float, **changes: Any
+) -> float:
     # a copy that is not validated anew: the change is ours
     changed = copy.copy(problem)
     for name, value in changes.items():
         object.__setattr__(changed, name, value)
-    return max((base - _objective(changed, plan)) / step, 0.0)
+    return max((base - _objective(changed, plan, timetable)) / step, 0.0)
 
 
-def _objective(problem: PoolTraining, plan: Plan) -> float:
+def _objective(problem: PoolTraining, plan: Plan, timetable: Timetable) -> float:
     """The objective alone: what `evaluate` says, without memory, bounds and tables."""
-    run = schedule(problem, plan)
+    run = schedule(problem, plan, timetable)
     members = list(plan.devices)
     busy = run.busy_s[members]
     energy = float((problem.busy_power_w[members] * busy + problem.idle_power_w[members] * (run.time_s - busy)).sum())

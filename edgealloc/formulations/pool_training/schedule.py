@@ -1,36 +1,36 @@
 """One training iteration, event by event: what every device and medium does when, and what lies in memory.
 
 This is the truth that `PoolTraining.evaluate` reports; the closed formulas and bounds are checked against it. Stages
-work in a fixed order (1F1B with a limit of micro-batches in flight), and media serve transfers in a fixed order, that
-of a timetable of unit times. All starts are therefore maxima of sums of durations: they rise and fall with them, and a
-faster device or link never makes an iteration longer.
+work in a fixed order (1F1B with a limit of micro-batches in flight), and media serve transfers in the order of the best
+of a few timetables, which are drawn up without looking at links (`timetables`): in each all starts are maxima of sums
+of durations, and a faster link never makes an iteration longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.formulations.pool_training.network import Message
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.timetables import (
+    BACKWARD,
+    FORWARD,
+    SEND_BACKWARD,
+    Operation,
+    timetables,
+)
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["Event", "Schedule", "in_flight", "messages_between", "schedule", "timetable"]
+__all__ = ["Event", "Schedule", "in_flight", "messages_between", "schedule"]
 
 FloatArray = npt.NDArray[np.float64]
-
-#: Operations of a timetable.
-FORWARD, BACKWARD, SEND_FORWARD, SEND_BACKWARD = range(4)
-#: Durations of the timetable that settles who sends first: a backward pass is about two forward ones.
-_UNIT: Final = (1, 2)
-
 
 @dataclass(frozen=True)
 class Event:
@@ -83,6 +83,8 @@ class Schedule:
         Activations coming into memory (bytes > 0) and leaving it (< 0).
     resident_bytes : (D,)
         What lies in memory all the time: states and overhead; 0 for those that do not take part.
+    timetable : tuple
+        Of a pipeline: the order of all operations.
     """
 
     devices: int
@@ -90,6 +92,7 @@ class Schedule:
     time_s: float = 0.0
     traffic: dict[tuple[int, int], float] = field(default_factory=dict)
     held: list[tuple[int, float, float]] = field(default_factory=list)
+    timetable: tuple[Operation, ...] = ()
 
     def __post_init__(self) -> None:
         self.busy_s: FloatArray = np.zeros(self.devices)
@@ -138,53 +141,6 @@ def in_flight(parallelism: str, stages: int, micro_batches: int) -> tuple[int, .
     return tuple(min(micro_batches, stages - p) for p in range(stages))
 
 
-@lru_cache(maxsize=1024)
-def timetable(limits: tuple[int, ...], micro_batches: int) -> tuple[tuple[int, int, int], ...]:
-    """Operations (what, stage, micro-batch) in the order in which media and stages take them.
-
-    The order is that of a pipeline whose forward passes take 1, backward passes 2 and hand-overs no time. It depends on
-    nothing but the number of stages and micro-batches, and follows all dependencies.
-
-    Parameters
-    ----------
-    limits : tuple of int
-        Micro-batches in flight of every stage.
-    micro_batches : int
-    """
-    stages = len(limits)
-    orders = []
-    for limit in limits:
-        order = [(FORWARD, m) for m in range(limit)]
-        for m in range(micro_batches):
-            order.append((BACKWARD, m))
-            if limit + m < micro_batches:
-                order.append((FORWARD, limit + m))
-        orders.append(order)
-    done: dict[tuple[int, int, int], int] = {}
-    free, at = [0] * stages, [0] * stages
-    listed: list[tuple[int, int, int, int, int]] = []
-    while any(at[p] < len(orders[p]) for p in range(stages)):
-        for p in range(stages):
-            while at[p] < len(orders[p]):
-                what, m = orders[p][at[p]]
-                if what == FORWARD:
-                    needed = (FORWARD, p - 1, m) if p > 0 else None
-                else:
-                    needed = (BACKWARD, p + 1, m) if p + 1 < stages else (FORWARD, p, m)
-                if needed is not None and needed not in done:
-                    break
-                start = max(free[p], 0 if needed is None else done[needed])
-                end = start + _UNIT[what]
-                free[p] = done[(what, p, m)] = end
-                at[p] += 1
-                listed.append((start, 1, p, what, m))
-                if what == FORWARD and p + 1 < stages:
-                    listed.append((end, 0, p, SEND_FORWARD, m))
-                elif what == BACKWARD and p > 0:
-                    listed.append((end, 0, p, SEND_BACKWARD, m))
-    return tuple((what, p, m) for _, _, p, what, m in sorted(listed))
-
-
 def messages_between(
     senders: Sequence[int], sent: Sequence[int], receivers: Sequence[int], taken: Sequence[int], bytes_per_sample: float
 ) -> list[Message]:
@@ -208,7 +164,7 @@ def messages_between(
     return messages
 
 
-def schedule(problem: PoolTraining, plan: Plan) -> Schedule:
+def schedule(problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None = None) -> Schedule:
     """The iteration of a plan.
 
     Parameters
@@ -216,13 +172,15 @@ def schedule(problem: PoolTraining, plan: Plan) -> Schedule:
     problem : PoolTraining
     plan : Plan
         Valid for the problem.
+    timetable : tuple of Operation, optional
+        Order of the operations of a pipeline; by default the fastest of `timetables`.
     """
+    if plan.parallelism in ("pipeline", "hybrid"):
+        return _pipeline(problem, plan, timetable)
     result = Schedule(problem.devices)
     for device in plan.devices:
         result.resident_bytes[device] = problem.overhead_bytes[device]
-    if plan.parallelism in ("pipeline", "hybrid"):
-        _pipeline(problem, plan, result)
-    elif plan.parallelism in ("sequence", "tensor"):
+    if plan.parallelism in ("sequence", "tensor"):
         _inside_layers(problem, plan, result)
     else:
         _replicas(problem, plan, result)
@@ -314,57 +272,91 @@ def _reduce(problem: PoolTraining, result: Schedule, ring: Sequence[int], layer:
     return end
 
 
-def _pipeline(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
-    """Pipeline of devices or groups, micro-batch by micro-batch, then gradients of groups and the tied table."""
-    network, count, stages = problem.network, problem.micro_batches, len(plan.stages)
-    starts = plan.first_layers
-    limits = in_flight(plan.parallelism, stages, count)
-    seconds: list[tuple[dict[int, float], dict[int, float]]] = []
+@dataclass(frozen=True)
+class _Pipeline:
+    """Durations and sizes of a pipeline, stage by stage and boundary by boundary.
+
+    Attributes
+    ----------
+    passes : (S,) of (forward, backward)
+        Device -> seconds.
+    kept : (S,)
+        Device -> bytes of activations of a micro-batch.
+    messages, price, media : (2 (S - 1),)
+        Hand-overs forward over every boundary, then back: messages, (occupancy, latency) and media.
+    """
+
+    passes: list[tuple[dict[int, float], dict[int, float]]]
+    kept: list[dict[int, float]]
+    messages: list[list[Message]]
+    price: list[tuple[float, float]]
+    media: tuple[tuple[int, ...], ...]
+
+
+def _parts(problem: PoolTraining, plan: Plan) -> _Pipeline:
+    network, stages, starts = problem.network, len(plan.stages), plan.first_layers
+    passes: list[tuple[dict[int, float], dict[int, float]]] = []
     kept: list[dict[int, float]] = []
     for p, (group, shares) in enumerate(zip(plan.stages, plan.shares, strict=True)):
         part = slice(starts[p], starts[p + 1])
         work = [float(flops[part].sum()) for flops in (problem.forward_flops, problem.backward_flops)]
         forward, backward = ({i: share * flops / float(problem.flops_per_s[i])
                               for i, share in zip(group, shares, strict=True)} for flops in work)
-        seconds.append((forward, backward))
+        passes.append((forward, backward))
         held = float(problem.activation_bytes[part].sum())
         kept.append({i: share * held for i, share in zip(group, shares, strict=True)})
-        tied = problem.tied_state_bytes if stages == 1 else 0.0
-        result.resident_bytes[list(group)] += float(problem.state_bytes[part].sum()) - tied
-    hand_over = [messages_between(plan.stages[p], plan.shares[p], plan.stages[p + 1], plan.shares[p + 1],
-                                  problem.boundary_bytes) for p in range(stages - 1)]
-    hand_back = [[(j, i, size) for i, j, size in messages] for messages in hand_over]
-    ways = (hand_over, hand_back)
-    media = tuple([network.media_of(messages) for messages in way] for way in ways)
-    price = tuple([network.phase(messages) for messages in way] for way in ways)
+    over = [messages_between(plan.stages[p], plan.shares[p], plan.stages[p + 1], plan.shares[p + 1],
+                             problem.boundary_bytes) for p in range(stages - 1)]
+    messages = [*over, *([(j, i, size) for i, j, size in sent] for sent in over)]
+    return _Pipeline(passes, kept, messages, [network.phase(sent) for sent in messages],
+                     tuple(network.media_of(sent) for sent in messages))
 
-    stage_free, media_free = [0.0] * stages, [0.0] * network.media
-    finished: dict[tuple[int, int, int], float] = {}
-    arrived: dict[tuple[int, int, int], float] = {}
-    for what, p, m in timetable(limits, count):
+
+def _pipeline(problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None) -> Schedule:
+    """Pipeline of devices or groups in the timetable that is done first."""
+    parts, limits = _parts(problem, plan), in_flight(plan.parallelism, len(plan.stages), problem.micro_batches)
+    forward, backward = (tuple(max(one[way].values()) for one in parts.passes) for way in (0, 1))
+    orders = (timetable,) if timetable is not None else timetables(forward, backward, limits, problem.micro_batches,
+                                                                   parts.media)
+    return min((_walk(problem, plan, parts, order) for order in orders), key=lambda one: one.time_s)
+
+
+def _walk(problem: PoolTraining, plan: Plan, parts: _Pipeline, timetable: tuple[Operation, ...]) -> Schedule:
+    """Micro-batch by micro-batch in the order of a timetable, then gradients of groups and the tied table."""
+    result = Schedule(problem.devices, timetable=timetable)
+    stages, starts = len(plan.stages), plan.first_layers
+    for p, group in enumerate(plan.stages):
+        states = float(problem.state_bytes[starts[p]:starts[p + 1]].sum())
+        states -= problem.tied_state_bytes if stages == 1 else 0.0
+        result.resident_bytes[list(group)] = problem.overhead_bytes[list(group)] + states
+    stage_free, media_free = [0.0] * stages, [0.0] * problem.network.media
+    finished: dict[Operation, float] = {}
+    arrived: dict[Operation, float] = {}
+    for what, p, m in timetable:
         if what in (FORWARD, BACKWARD):
             if what == FORWARD:
                 ready = arrived[(FORWARD, p, m)] if p > 0 else 0.0
             else:
                 ready = arrived[(BACKWARD, p, m)] if p + 1 < stages else finished[(FORWARD, p, m)]
             start = max(stage_free[p], ready)
-            end = result.compute("forward" if what == FORWARD else "backward", p, starts[p], m, start, seconds[p][what])
+            kind = "forward" if what == FORWARD else "backward"
+            end = result.compute(kind, p, starts[p], m, start, parts.passes[p][what])
             stage_free[p] = finished[(what, p, m)] = end
-            for device, size in kept[p].items():
+            for device, size in parts.kept[p].items():
                 result.held.append((device, start, size) if what == FORWARD else (device, end, -size))
             continue
         back = what == SEND_BACKWARD
-        boundary, target = (p - 1, p - 1) if back else (p, p + 1)
-        messages = ways[back][boundary]
-        used, (occupancy, latency) = media[back][boundary], price[back][boundary]
-        start = max([finished[(BACKWARD if back else FORWARD, p, m)], *(media_free[one] for one in used)])
+        way, at, target = (BACKWARD, stages - 2 + p, p - 1) if back else (FORWARD, p, p + 1)
+        messages, used, (occupancy, latency) = parts.messages[at], parts.media[at], parts.price[at]
+        start = max([finished[(way, p, m)], *(media_free[one] for one in used)])
         for one in used:
             media_free[one] = start + occupancy
-        arrived[(BACKWARD if back else FORWARD, target, m)] = start + occupancy + latency
+        arrived[(way, target, m)] = start + occupancy + latency
         result.send(messages)
         result.add(Event("gradients" if back else "activations", p, plan.stages[p], m, starts[p], start,
                          start + occupancy + latency, sum(size for *_, size in messages)))
     _synchronise(problem, plan, result, stage_free, media_free)
+    return result
 
 
 def _synchronise(
