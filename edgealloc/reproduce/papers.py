@@ -94,6 +94,10 @@ class Paper:
             if name not in self.options:
                 known = ", ".join(_flag(one) for one in self.options)
                 raise DataError(f"{_flag(name)}: the figures of {self.name} have no such option; they have {known}")
+        for name in names:
+            other = next((one.name for one in PAPERS.values() if name in one.figure_names()), self.name)
+            if name not in self.figure_names() and other != self.name:
+                raise DataError(f"figure: '{name}' is a figure of {other}; add --paper {other}")
         found: Iterator[FigureLike] = resolve(self.run)(names, editions, **options, on_progress=on_progress)
         return found
 

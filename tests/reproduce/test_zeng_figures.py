@@ -300,6 +300,7 @@ def test_list_and_refusals(tmp_path: Path) -> None:
         assert done.exit_code == 2, done.output
         assert expected in done.stderr
     assert run("2a", "--models", "gpt2-small").exit_code == 2
+    assert "add --paper zeng-2024" in run("time").stderr
     assert not list(tmp_path.iterdir())
 
 
