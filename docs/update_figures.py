@@ -91,6 +91,8 @@ def zeng_page() -> str:
         links = (f"[{one.edition}](images/zeng_2024/zeng_{table}_{one.edition}.csv)" for one in mine)
         lines += ["", f"Rows: {', '.join(links)}. {'; '.join(mine[0].choices)}.", ""]
         lines += [*_trend_table([one.edition for one in mine], [one.trends for one in mine]), ""]
+        proofs = [f"{one.edition}: {one.proof()}" for one in mine if one.gaps()]
+        lines += [f"Certified plans. {'; '.join(proofs)}.", ""] if proofs else []
     return "\n".join(lines).rstrip()
 
 

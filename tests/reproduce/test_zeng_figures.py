@@ -180,6 +180,10 @@ def test_bounds_are_below_everything() -> None:
         frame = result("time", testbed).to_frame()
         best = frame[(frame["method"] == "best time") & frame["fits"]]
         assert len(best) == 4
+        gaps = result("time", testbed).gaps()
+        assert len(gaps) == 8
+        assert all(-1e-9 <= gap < 1.0 for gap in gaps)
+        assert f"all within {max(gaps):.2%}" in result("time", testbed).text()
         assert (best["time_per_sample_s"] >= best["bound_time_per_sample_s"] * (1.0 - 1e-9)).all()
         for _, row in best.iterrows():
             same = frame[(frame["version"] == row["version"]) & (frame["rate_mbit"] == row["rate_mbit"])
