@@ -117,8 +117,8 @@ def test_arrangements_of_a_pipeline(topology: str) -> None:
     assert answer.every_order
     assert answer.objective_best == pytest.approx(min(by_order), rel=1e-9)
     # partitions are searched for, not proven: the worst order may look a little worse than it is
-    assert max(by_order) * (1.0 - 1e-9) <= answer.objective_worst <= 1.02 * max(by_order)
-    assert answer.objective_as_given == pytest.approx(by_order[0], rel=0.02)
+    assert max(by_order) * (1.0 - 1e-9) <= answer.objective_worst <= 1.05 * max(by_order)
+    assert answer.objective_as_given == pytest.approx(by_order[0], rel=0.05)
     assert answer.as_given is not None
     assert answer.as_given.stages == ((0,), (1,), (2,))
     assert len(answer.to_frame()) == 3

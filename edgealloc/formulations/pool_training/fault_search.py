@@ -283,7 +283,8 @@ def _loss(
     return Loss(
         device, probability, whole, costs, lower, False, moves, back,
         moves.seconds, moves.joules + _idle_w(problem, whole.devices) * moves.seconds,
-        back.seconds, back.joules + _idle_w(problem, plan.devices) * back.seconds, bool(sole))
+        back.seconds, back.joules + _idle_w(problem, plan.devices) * back.seconds,
+        bool(sole) or moves.from_backup_bytes > 0.0 or moves.unsaved_bytes > 0.0)
 
 
 def _idle_w(problem: PoolTraining, devices: Sequence[int]) -> float:

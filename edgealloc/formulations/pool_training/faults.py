@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
+from edgealloc.core.figures import COLOURS, new_figure, place_legend, style_axes
 from edgealloc.core.tables import text_table
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.recovery import Moves
@@ -103,7 +103,7 @@ class Loss:
     recovery_s, recovery_j, back_s, back_j : float
         Time of the transfers, and their energy with that of the waiting participants.
     rolls_back : bool
-        The device held states that nobody else has.
+        States are gone that nobody else has, or nobody who is still reached.
     why : str
         Without a plan: what is missing.
     """
@@ -273,10 +273,9 @@ class FaultReport:
                          f"{format_si(backup.joules, 'J')} each time")
             if backup.best_every != backup.every:
                 lines.append(f"             best would be every {_count(backup.best_every, 'iteration')}")
-        anew = [loss.device for loss in self.losses if loss.starts_anew]
+        anew = [str(self.problem.device_names[loss.device]) for loss in self.losses if loss.starts_anew]
         if anew:
-            lost = ", ".join(str(names[i]) for i in anew)
-            lines.append(f"no backup    of what is on {lost}: its loss starts the training anew")
+            lines.append(f"no backup    survives the loss of {', '.join(anew)}: the training starts anew")
         return lines
 
     def _mean_lines(self) -> list[str]:
@@ -297,38 +296,53 @@ class FaultReport:
     # ---- picture --------------------------------------------------------------------------------------------------
 
     def plot(self, ax: Any = None) -> Any:
-        """Time of an iteration after each loss, and the time to recover; the matplotlib figure."""
+        """Time of an iteration after each loss and, beside it, time to move states; the matplotlib figure.
+
+        On axes that are given only the iterations are drawn.
+        """
         count = len(self.losses)
         if ax is None:
-            figure, ax = new_figure(width=8.5, height=float(np.clip(1.6 + 0.34 * count, 2.6, 13.0)))
+            height = float(np.clip(1.5 + 0.32 * count, 2.6, 13.0))
+            figure, (left, right) = new_figure(1, 2, width=9.5, height=height, sharey=True, width_ratios=(3, 2))
         else:
-            figure = ax.figure
-        times = [loss.costs.time_s for loss in self.losses if loss.costs is not None]
-        longest = max([self.costs.time_s, *times, *(loss.recovery_s for loss in self.losses)])
-        scale, unit = (1.0 / 60.0, "min") if longest >= 300.0 else (1.0, "s") if longest >= 0.5 else (1e3, "ms")
+            figure, left, right = ax.figure, ax, None
         rows = np.arange(count)
-        here = np.array([loss.costs is not None for loss in self.losses], dtype=bool)
         after = np.array([0.0 if loss.costs is None else loss.costs.time_s for loss in self.losses])
-        recovery = np.array([loss.recovery_s for loss in self.losses])
-        if here.any():
-            ax.barh(rows[here] - 0.17, after[here] * scale, height=0.34, color=COLOURS[0],
-                    label="iteration without the device")
-            ax.barh(rows[here] + 0.17, recovery[here] * scale, height=0.34, color=COLOURS[1], label="moving states")
-        ax.axvline(self.costs.time_s * scale, color=GREY, linestyle="--", linewidth=1.3, label="iteration of the plan")
+        scale, unit = _unit(max(self.costs.time_s, float(after.max(initial=0.0))))
+        left.barh(rows, after * scale, height=0.6, color=COLOURS[0], label="without the device")
+        left.axvline(self.costs.time_s * scale, color="black", linestyle="--", linewidth=1.3, label="with all")
         for row, loss in enumerate(self.losses):
             if loss.costs is None:
                 text = "no plan without it" if loss.proven else "no plan found without it"
-                ax.text(0.01, row, text, transform=ax.get_yaxis_transform(), va="center", fontsize=8.5,
-                        color=COLOURS[3], bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.85})
-        small = count > 30
-        style_axes(ax, "After the loss of one device", f"time [{unit}]", "", grid="x")
-        ax.set_xlim(0.0, 1.06 * longest * scale)
-        ax.set_ylim(count - 0.4, -0.6)
-        ax.set_yticks(rows, [str(self.problem.device_names[loss.device]) for loss in self.losses],
-                      fontsize=7.0 if small else 9.0)
-        ax.tick_params(axis="y", length=0.0)
-        place_legend(ax)
+                left.text(0.02, row, text, transform=left.get_yaxis_transform(), va="center", fontsize=8.5,
+                          color=COLOURS[3], bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.85})
+        style_axes(left, "After the loss of one device", f"time of an iteration [{unit}]", "", grid="x")
+        left.set_xlim(0.0, 1.06 * scale * max(self.costs.time_s, float(after.max(initial=0.0))))
+        left.set_ylim(count - 0.4, -0.6)
+        left.set_yticks(rows, [str(self.problem.device_names[loss.device]) for loss in self.losses],
+                        fontsize=7.0 if count > 30 else 9.0)
+        left.tick_params(axis="y", length=0.0)
+        if right is None:
+            place_legend(left)
+            return figure
+        recovery = np.array([loss.recovery_s for loss in self.losses])
+        back = np.array([loss.back_s for loss in self.losses])
+        longest = float(np.concatenate([recovery, back]).max(initial=0.0))
+        scale, unit = _unit(longest)
+        right.barh(rows - 0.16, recovery * scale, height=0.3, color=COLOURS[1], label="to go on")
+        right.barh(rows + 0.16, back * scale, height=0.3, color=COLOURS[5], label="when it is back")
+        style_axes(right, "Moving states", f"time [{unit}]", "", grid="x")
+        right.set_xlim(0.0, 1.06 * longest * scale or 1.0)
+        right.tick_params(axis="y", length=0.0)
+        below = -0.55 / (figure.get_figheight() - 1.0)
+        place_legend(left, "below", bbox_to_anchor=(0.5, below))
+        place_legend(right, "below", bbox_to_anchor=(0.5, below))
         return figure
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """Factor and unit of a time axis."""
+    return (1.0 / 60.0, "min") if seconds >= 300.0 else (1.0, "s") if seconds >= 0.5 else (1e3, "ms")
 
 
 def _count(number: int, noun: str) -> str:

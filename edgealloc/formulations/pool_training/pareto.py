@@ -215,7 +215,11 @@ class ParetoFront:
                 ax.plot(x[mine], y[mine], linestyle="", marker="o", markersize=7.0, color=colours[name], zorder=4,
                         label=name)
         if len(x) <= 12:
+            last = (-math.inf, math.inf)
             for a, b, plan in zip(x, y, self.plans, strict=True):
+                if math.hypot((a - last[0]) / (right - left), (b - last[1]) / (top - bottom)) < 0.04:
+                    continue  # would be written over the number of its neighbour
+                last = (float(a), float(b))
                 ax.annotate(str(len(plan.devices)), (a, b), xytext=(5.0, 5.0), textcoords="offset points", fontsize=8.0,
                             color=GREY)
         style_axes(ax, f"Time and energy of an iteration ({self.method})", f"time [{unit}]", f"energy [{joule}]")

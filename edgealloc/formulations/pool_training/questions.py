@@ -158,9 +158,9 @@ def _chosen(plan: Plan, objective: float, device: int, found: PoolSolution) -> M
         return Membership(device, True, None, found.bound, objective, plan, proven, why)
     more = found.objective - objective
     rise = f"{100.0 * more / objective:.2f} % more" if objective > 0.0 else f"{more:.4g} more"
-    words = "as good a plan" if more <= _BETTER * abs(objective) else f"at best {rise}"
+    words = "a plan as good" if more <= _BETTER * abs(objective) else f"the best plan found costs {rise}"
     if found.bound is not None and found.bound > objective:
-        words += f", {100.0 * (found.bound / objective - 1.0):.2f} % more at least (proven)"
+        words += f", any at least {100.0 * (found.bound / objective - 1.0):.2f} % (proven)"
     costs = found.costs
     if costs is not None and found.allocation is not None:
         words += f": {format_si(costs.time_s, 's')}, {format_si(costs.energy_j, 'J')}"

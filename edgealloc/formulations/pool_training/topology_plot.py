@@ -154,7 +154,7 @@ def _rates(problem: PoolTraining, ax: Any, place: Position, shared: bool) -> Non
     by_pair: dict[tuple[int, int], list[float]] = {}
     for (a, b), rate in zip(topology.ends.tolist(), rates, strict=True):
         by_pair.setdefault((min(a, b), max(a, b)), []).append(float(rate))
-    if shared:
+    if shared or (topology.media == 1 and len(by_pair) > 1):
         note = f"one shared channel of {format_si(high, 'bit/s')}" if low == high else (
             f"one shared channel, {format_si(low, 'bit/s')} to {format_si(high, 'bit/s')}")
     elif low == high:
