@@ -28,7 +28,6 @@ from edgealloc.formulations.pool_training.feasibility import diagnosis, least_mi
 from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.neighbours import improve
 from edgealloc.formulations.pool_training.pipelines import GUARD, solve_layered, work_of
-from edgealloc.formulations.pool_training.starts import starting_plans
 from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
 
 if TYPE_CHECKING:
@@ -36,8 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-#: Rounds of the dynamic programs: labels made at most (before any is dropped), buckets per state.
-ROUNDS: Final = ((3e6, 1), (3e7, 2), (3e8, 2), (2e9, 4), (1e10, 8))
+#: Rounds of the dynamic programs: labels made at most (before any is dropped) and buckets per state.
+ROUNDS: Final = {
+    "pipeline": ((4e8, 1), (3e9, 4), (1e10, 16)),
+    "hybrid": ((2e7, 1), (7e8, 1), (5e9, 2)),
+}
+#: Labels that are made in a second, with room to spare: a round takes at most two thirds of the time limit.
+LABELS_PER_S: Final = {"pipeline": 5e8, "hybrid": 1e8}
 #: Multisets of types whose one-stage plans are bounded.
 MOST_SETS: Final = 1 << 14
 #: Sets whose plans are tried, and labels that are traced back in a round.
@@ -118,13 +122,13 @@ def _stages(
     layered = [one for one in ("pipeline", "hybrid") if one in problem.parallelisms]
     if not layered:
         return
-    for plan in starting_plans(problem, cost, run):
-        best.offer(plan)
     done: dict[str, tuple[int, int]] = {}
     searched: set[object] = set()
-    for budget, buckets in ROUNDS:
+    for number in range(max(len(rounds) for rounds in ROUNDS.values())):
         for parallelism in layered:
             if bounds.open(parallelism):
+                budget, buckets = ROUNDS[parallelism][number]
+                budget = min(budget, 0.67 * run.time_limit_s * LABELS_PER_S[parallelism])
                 _round(cost, best, bounds, choices, parallelism, budget, buckets, done, searched)
 
 

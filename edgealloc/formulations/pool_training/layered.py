@@ -25,6 +25,8 @@ micro-batches, so :math:`(K_q-1) t_p + n D + \rho \max(f_p, b_p)` with :math:`n 
 All transfers of the suffix happen between the first forward and the last backward pass of its first stage, so on one
 common medium their airtime is a bound, too; all-reduces follow all of them there.
 
+None of this depends on the order in which media serve transfers, so it holds for every timetable.
+
 What stands in front of a suffix adds at least its own round trips (H) and must be worked on by the devices that are
 left; labels that cannot come below the target are dropped.
 """
@@ -178,9 +180,8 @@ def extend(
     limit, most = min(micro, 2 * stages - 1), min(micro, 2 * size - 1)
     turn = window(micro, limit, 1, f, b, round_trip)
     if stages > t.ranks:
-        while limit < most:
-            limit = min(limit + 2, micro)
-            turn = min(turn, window(micro, limit, 1, f, b, round_trip))
+        for other in range(limit + 2, most + 2, 2):
+            turn = min(turn, window(micro, min(other, most), 1, f, b, round_trip))
     h = max(h, turn)
     handed = t.air_least * r * micro
     h = max(h, handed + both)

@@ -29,7 +29,7 @@ GUARD: Final = 1e-9
 #: Work of one call of the kernel, between two looks at the clock.
 CHUNK: Final = 2e7
 #: Bytes that labels may take.
-MOST_BYTES: Final = 6e8
+MOST_BYTES: Final = 8e8
 
 
 @dataclass(frozen=True)
