@@ -16,7 +16,7 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
 from edgealloc.formulations.pool_training.costs import memory_bytes
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import memory_caps
 from edgealloc.formulations.pool_training.partition import best_partition, score
 from edgealloc.formulations.pool_training.plan import Plan
@@ -224,12 +224,13 @@ def run_rule(name: str, problem: PoolTraining, run: Run) -> Outcome:
     parallelism, rule = RULES[name]
     if parallelism and parallelism not in problem.parallelisms:
         return Outcome(attempts=(f"{name}: '{parallelism}' is not among the allowed parallelisms",))
+    plan = None
     try:
+        warm_up(run)
         plan = rule(problem, run)
+        run.report(name, objective=problem.evaluate(plan).objective)
     except NoPlanError as error:
         return Outcome(attempts=(f"{name}: {error}",))
-    try:
-        run.report(name, objective=problem.evaluate(plan).objective)
     except KeyboardInterrupt:
         return Outcome(plan, termination=Termination.INTERRUPTED)
     return Outcome(plan, termination=Termination.CONVERGED)

@@ -33,7 +33,7 @@ from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.formulations.pool_training.exact_pipelines import PipelineSearch
 from edgealloc.formulations.pool_training.exact_stages import search_stages
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import diagnosis
 from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.starts import starting_plans
@@ -96,6 +96,7 @@ def run(problem: PoolTraining, run: Run) -> Outcome:
     best = Incumbent(problem, cost, run)
     termination, ended = Termination.STAGES_EXHAUSTED, False
     try:
+        warm_up(run)
         for plan in itertools.chain([run.warm_start] if run.warm_start else [], starting_plans(problem, cost, run)):
             best.offer(plan)
         for parallelism in problem.parallelisms:

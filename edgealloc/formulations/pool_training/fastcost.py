@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.compiled import anything_cached
+from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.clock import pipeline_seconds
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, messages_between
@@ -21,12 +24,28 @@ from edgealloc.formulations.pool_training.timetables import RATIOS, meet
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["FastCost", "Hop", "running_sums"]
+__all__ = ["FastCost", "Hop", "running_sums", "warm_up"]
 
 IntArray = npt.NDArray[np.int64]
 
 #: One hand-over: occupancy (s), latency (s), media, energy (J).
 Hop = tuple[float, float, tuple[int, ...], float]
+
+
+@cache
+def _compile_clock() -> None:
+    none, order = np.zeros(0), np.zeros(0, dtype=np.int64)
+    start = np.zeros(1, dtype=np.int64)
+    pipeline_seconds(np.ones(1), np.ones(1), np.ones(1, dtype=np.int64), 1, none, none, start, order, none, order,
+                     start, order, 0, np.zeros(1))
+
+
+def warm_up(run: Run) -> None:
+    """Compile what has to be compiled, once per machine, and start the run's clock after that."""
+    if not anything_cached("pool_training"):
+        run.report("compiling the kernels, once per machine")
+    _compile_clock()
+    run.restart_clock()
 
 
 def running_sums(values: Sequence[float]) -> list[float]:
@@ -62,6 +81,7 @@ class FastCost:
         slack = problem.memory_bytes * (1.0 + 1e-12) - problem.overhead_bytes
         self.free: list[float] = slack.tolist()
         self.work = self.forward[-1] + self.backward[-1]
+        self._parts: dict[tuple[int, int], tuple[float, float]] = {}
         self._hops: dict[tuple[tuple[int, ...], ...], tuple[Hop, Hop]] = {}
         self._rings: dict[tuple[int, ...], tuple[float, float, tuple[int, ...], float]] = {}
 
@@ -141,14 +161,13 @@ class FastCost:
         energy = idle = 0.0
         for p in range(stages):
             a, b = starts[p], starts[p + 1]
-            ahead, home = self.forward[b] - self.forward[a], self.backward[b] - self.backward[a]
-            slowest = 0.0
+            ahead, home = self._flops(a, b)
             for i, share in zip(groups[p], shares[p], strict=True):
-                unit = share / self.speed[i]
-                slowest = max(slowest, unit)
-                energy += (self.busy[i] - self.idle[i]) * count * unit * (ahead + home)
+                # the schedule's own expressions: who is first among equals can hang on the last bit of a duration
+                forward[p] = max(forward[p], share * ahead / self.speed[i])
+                backward[p] = max(backward[p], share * home / self.speed[i])
+                energy += (self.busy[i] - self.idle[i]) * count * share / self.speed[i] * (ahead + home)
                 idle += self.idle[i]
-            forward[p], backward[p] = slowest * ahead, slowest * home
         pairs = [self.hops(groups[p], shares[p], groups[p + 1], shares[p + 1]) for p in range(stages - 1)]
         for over, back in pairs:
             energy += count * (over[3] + back[3])
@@ -165,6 +184,14 @@ class FastCost:
                 energy += joules * size
         time = self._seconds(in_flight(parallelism, stages, count), forward, backward, pairs, rings)
         return time, energy + idle * time
+
+    def _flops(self, a: int, b: int) -> tuple[float, float]:
+        """FLOP per sample of layers a to b - 1, forward and backward, summed as the schedule does."""
+        known = self._parts.get((a, b))
+        if known is None:
+            forward, backward = self.problem.forward_flops[a:b], self.problem.backward_flops[a:b]
+            known = self._parts[a, b] = float(forward.sum()), float(backward.sum())
+        return known
 
     def _seconds(
         self, limits: tuple[int, ...], forward: list[float], backward: list[float], pairs: list[tuple[Hop, Hop]],

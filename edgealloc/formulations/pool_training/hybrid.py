@@ -27,7 +27,7 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.pool_training.baselines import pipeline_orders
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.partition import improved, pipeline_fits, score
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.rings import ring_order
@@ -261,6 +261,7 @@ def run(problem: PoolTraining, run: Run) -> Outcome:
     found: list[tuple[float, Plan]] = []
     termination, best = Termination.CONVERGED, math.inf
     try:
+        warm_up(run)
         for value, plan in hybrid_plans(problem, cost, run):
             found.append((value, plan))
             if value < best:

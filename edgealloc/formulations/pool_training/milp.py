@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Status, Termination
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import diagnosis
 from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.milp_model import PipelineModel
@@ -55,6 +55,7 @@ def run(problem: PoolTraining, run: Run) -> Outcome:
     attempts: list[str] = []
     termination, bound = Termination.STAGES_EXHAUSTED, -math.inf
     try:
+        warm_up(run)
         if run.warm_start is not None:
             best.offer(run.warm_start)
         # groups are not in the model: without them the heuristics propose what the model is about
