@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
@@ -20,11 +19,11 @@ from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.recovery import (
     Holding,
     Moves,
+    best_repair,
     holdings,
     moves_between,
     pools_without,
     renumbered,
-    repaired,
     size_bytes,
     sole_holdings,
 )
@@ -242,7 +241,7 @@ def _loss(
     proven, why = True, "no other device is there" if not pools else ""
     for number, (pool, kept) in enumerate(pools):
         left = None if limit_s is None else max((limit_s - (time.perf_counter() - began)) / (len(pools) - number), 1e-3)
-        start = _best_repair(problem, pool, kept, plan, device)
+        start = best_repair(problem, pool, kept, plan, device)
         solution = pool.solve(method, warm_start=start, time_limit_s=left, on_progress=relay, **options)
         if solution.termination is Termination.INTERRUPTED:
             raise KeyboardInterrupt
@@ -300,17 +299,3 @@ def _first_conflict(solution: Solution[Plan, PoolCosts]) -> str:
         amounts[(one.constraint, one.unit)] = amounts.get((one.constraint, one.unit), 0.0) + one.amount
     return ", ".join(f"{format_si(amount, unit)} of {name} missing" if unit == "B" else
                      f"{name} exceeded by {format_si(amount, unit)}" for (name, unit), amount in amounts.items())
-
-
-def _best_repair(problem: PoolTraining, pool: PoolTraining, kept: Sequence[int], plan: Plan,
-                 device: int) -> Plan | None:
-    """The best plan of the others that is the old one with the work of the lost device handed on; None if none fits."""
-    number = {old: new for new, old in enumerate(kept)}
-    best: tuple[float, Plan] | None = None
-    for option in repaired(problem, plan, device):
-        mine = renumbered(option, number)
-        if mine is not None and pool.relative_violation(mine) <= FEASIBILITY_TOLERANCE:
-            objective = pool.evaluate(mine).objective
-            if best is None or objective < best[0]:
-                best = (objective, mine)
-    return None if best is None else best[1]

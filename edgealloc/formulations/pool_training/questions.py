@@ -28,6 +28,7 @@ from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.fault_search import faults
 from edgealloc.formulations.pool_training.partition import best_partition, score
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.recovery import best_repair
 from edgealloc.formulations.pool_training.sharing import best_shares
 from edgealloc.formulations.pool_training.views import plan_words
 from edgealloc.formulations.pool_training.whole_pool import whole_plans
@@ -124,16 +125,23 @@ def participants(
     if plan is None or objective is None:
         raise AssertionError("`require` has raised")
     without: dict[int, PoolSolution] = {}
+    known: list[tuple[float, Plan]] = []
     interrupted = False
     try:
         queue = list(plan.devices)
         while queue:
             device = queue.pop(0)
             name = problem.device_names[device]
-            found = without[device] = clock.solve(excluding(problem, device), f"without {name}", len(queue) + 2.0)
-            if found.objective is not None and found.objective < objective * (1.0 - _BETTER):
+            less = excluding(problem, device)
+            start = best_repair(problem, less, range(problem.devices), plan, device)
+            found = clock.solve(less, f"without {name}", len(queue) + 2.0, start)
+            options = [(less.evaluate(one).objective, one) for one in (found.allocation, start) if one is not None]
+            best = min(options, key=lambda option: option[0], default=None)
+            without[device] = found
+            known += options
+            if best is not None and best[0] < objective * (1.0 - _BETTER):
                 # the search without the device found what the first one missed: that is the plan from now on
-                plan, objective = found.allocation or plan, found.objective
+                objective, plan = best
                 queue = [i for i in plan.devices if i not in without]
     except KeyboardInterrupt:
         interrupted = True
@@ -143,7 +151,9 @@ def participants(
         chosen = device in plan.devices
         if chosen:
             if device in without:
-                members.append(_chosen(plan, objective, device, without[device]))
+                others = [option for option in known if device not in option[1].devices]
+                best = min(others, key=lambda option: option[0], default=None)
+                members.append(_chosen(problem, plan, objective, device, without[device], best))
         elif interrupted or clock.left_s < 0.0:
             members.append(Membership(device, False, objective, solution.bound, None, None, False, "not looked at"))
         else:
@@ -151,20 +161,20 @@ def participants(
     return Participants(problem, plan, objective, solution.bound, tuple(members), interrupted)
 
 
-def _chosen(plan: Plan, objective: float, device: int, found: PoolSolution) -> Membership:
-    if found.objective is None:
+def _chosen(problem: PoolTraining, plan: Plan, objective: float, device: int, found: PoolSolution,
+            best: tuple[float, Plan] | None) -> Membership:
+    if best is None:
         proven = found.diagnosis is not None
         why = "nothing fits: it is indispensable" if proven else "no plan was found"
         return Membership(device, True, None, found.bound, objective, plan, proven, why)
-    more = found.objective - objective
+    more = best[0] - objective
     rise = f"{100.0 * more / objective:.2f} % more" if objective > 0.0 else f"{more:.4g} more"
     words = "a plan as good" if more <= _BETTER * abs(objective) else f"the best plan found costs {rise}"
     if found.bound is not None and found.bound > objective:
         words += f", any at least {100.0 * (found.bound / objective - 1.0):.2f} % (proven)"
-    costs = found.costs
-    if costs is not None and found.allocation is not None:
-        words += f": {format_si(costs.time_s, 's')}, {format_si(costs.energy_j, 'J')}"
-    return Membership(device, True, found.objective, found.bound, objective, plan, False, words)
+    costs = problem.evaluate(best[1])
+    words += f": {format_si(costs.time_s, 's')}, {format_si(costs.energy_j, 'J')}"
+    return Membership(device, True, best[0], found.bound, objective, plan, False, words)
 
 
 def _left_out(

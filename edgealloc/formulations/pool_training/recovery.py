@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.formulations.pool_training.network import Message, Network
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.sharing import best_shares
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
 __all__ = [
-    "Holding", "Moves", "holdings", "moves_between", "pools_without", "renumbered", "repaired", "size_bytes",
-    "sole_holdings",
+    "Holding", "Moves", "best_repair", "holdings", "moves_between", "pools_without", "renumbered", "repaired",
+    "size_bytes", "sole_holdings",
 ]
 
 
@@ -241,3 +242,17 @@ def repaired(problem: PoolTraining, plan: Plan, lost: int) -> list[Plan]:
             counts[p] += plan.layers[p] - first
         options.append(Plan(plan.parallelism, stages, tuple(counts), others))
     return options
+
+
+def best_repair(problem: PoolTraining, pool: PoolTraining, kept: Sequence[int], plan: Plan,
+                device: int) -> Plan | None:
+    """The best plan of the others that is the old one with the work of the lost device handed on; None if none fits."""
+    number = {old: new for new, old in enumerate(kept)}
+    best: tuple[float, Plan] | None = None
+    for option in repaired(problem, plan, device):
+        mine = renumbered(option, number)
+        if mine is not None and pool.relative_violation(mine) <= FEASIBILITY_TOLERANCE:
+            objective = pool.evaluate(mine).objective
+            if best is None or objective < best[0]:
+                best = (objective, mine)
+    return None if best is None else best[1]
