@@ -255,10 +255,12 @@ class DeviceTypes:
         away = np.isfinite(data.air)
         air_least = 2.0 * sent * float(data.air[away].min()) if data.common else 0.0
         there = np.maximum(size, 1.0)
+        tied_s, tied_j = self._tied()
         return Tables(
             hybrid=hybrid, micro=micro, samples=samples, number=self.count, stride=self.stride, speed=self.speed,
             idle=self.idle, forward=data.running(problem.forward_flops), backward=data.running(problem.backward_flops),
-            gradient=data.running(problem.gradient_bytes), tied=problem.tied_bytes, group=group, unit_s=unit_s,
+            gradient=data.running(problem.gradient_bytes), tied=problem.tied_bytes, tied_s=tied_s, tied_j=tied_j,
+            group=group, unit_s=unit_s,
             unit_j=unit_j * micro, size=self.size, kind=self.kind, egress_s=rings[:, 5] * sent,
             ingress_s=rings[:, 6] * sent, ring_latency=rings[:, 0].copy(), ring_byte=rings[:, 1] / there,
             ring_joule=2.0 * (size - 1.0).clip(0.0) / there * rings[:, 4] * problem.per_joule, reach=reach,
@@ -267,6 +269,23 @@ class DeviceTypes:
             ranks=min(farthest, RANKS) if hybrid else 1,
             per_s=problem.per_second, joule_flop=float(self.joules.min()) * problem.batch,
         )
+
+
+    def _tied(self) -> tuple[float, float]:
+        """Least seconds and weighted joules in which two or more devices reduce the tied table.
+
+        An all-reduce of N bytes on a ring of g has ``2 (g - 1)`` steps of N/g bytes from everybody: N bytes or more
+        over every edge, and 2 N or more in all.
+        """
+        size, links = self.data.problem.tied_bytes, self.links
+        away = np.isfinite(links.seconds)
+        if size <= 0.0 or not away.any():
+            return 0.0, 0.0
+        seconds = size * float(links.seconds[away].min())
+        if self.data.common:
+            seconds = max(seconds, 2.0 * size * float(links.air[away].min()))
+        joules = 2.0 * size * float(links.joules[away].min())
+        return 2.0 * float(links.latency[away].min()) + seconds, joules * self.data.problem.per_joule
 
 
 def _times(matrix: FloatArray, factor: float) -> FloatArray:

@@ -70,6 +70,8 @@ class Tables(NamedTuple):
     backward: FloatArray  #: (Y+1,)
     gradient: FloatArray  #: (Y+1,) bytes
     tied: float  #: bytes reduced in addition by a single stage
+    tied_s: float  #: least seconds in which the first and the last of several stages reduce them at the end
+    tied_j: float  #: least weighted joules of that
     group: IntArray  #: (G,) code, ascending
     unit_s: FloatArray  #: (G,) seconds of a micro-batch per FLOP per sample
     unit_j: FloatArray  #: (G,) weighted joules of an iteration per FLOP per sample
@@ -162,6 +164,8 @@ def extend(
             reduce = 2.0 * (t.size[g] - 1) * (t.ring_latency[g] + gradient * t.ring_byte[g])
             E += gradient * t.ring_joule[g]
     if last:
+        if y0 > 0:  # there will be other stages, and a table tied to the first of them
+            E += t.tied_j
         if not t.hybrid:
             return own, E, both, both, np.inf, own
         return own, E, both, (reduce if t.common else own + reduce), 1.0, own + reduce
@@ -250,10 +254,12 @@ def merge(t: Tables, labels: Labels, z: int) -> None:
 
 @kernel
 def sweep(
-    t: Tables, labels: Labels, first: int, end: int, most_s: float, scale_s: float, target: float, root: FloatArray,
+    t: Tables, labels: Labels, codes: IntArray, most_s: float, scale_s: float, target: float, root: FloatArray,
     how: IntArray,
 ) -> None:
-    """Labels of the codes first..end-1 from those below; `root` (N,) is the least objective that uses exactly a code.
+    """Labels of some codes from those with fewer devices; `root` (N,) is the least objective that uses just a code.
+
+    Codes with as many devices do not depend on each other.
 
     Parameters
     ----------
@@ -272,7 +278,7 @@ def sweep(
     farthest = t.reach.shape[1] - 1
     every, inside, behind = np.zeros(k, np.int64), np.zeros(k, np.int64), np.zeros(k, np.int64)
     speed = (t.number * t.speed).sum()
-    for z in range(first, end):
+    for z in codes:
         digits(t, z, every)
         per_s, left, fastest = t.per_s, speed, 0.0
         for a in range(k):
@@ -327,8 +333,11 @@ def sweep(
                                 break
                             if y0 > 0:
                                 put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target)
-                            elif per_s * label[5] + label[1] < root[z]:
-                                root[z] = per_s * label[5] + label[1]
+                                continue
+                            # the tied table follows the last pass of the first stage, and all else on one medium
+                            least = max(label[5] + (t.tied_s if t.common else 0.0), label[0] + t.tied_s)
+                            if least <= most_s and per_s * least + label[1] < root[z]:
+                                root[z] = per_s * least + label[1]
                                 how[z, 0], how[z, 1], how[z, 2], how[z, 3] = option, y1, kind, j
         merge(t, labels, z)
 
