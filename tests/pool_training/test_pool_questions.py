@@ -69,6 +69,16 @@ def test_a_better_plan_found_on_the_way_is_taken() -> None:
     assert {one.device for one in answer.members if one.chosen} == set(answer.plan.devices)
 
 
+def test_a_better_plan_beside_is_taken() -> None:
+    """Where one more device helps, what looks for reasons to leave it out says so: it is in the plan then."""
+    problem = tiny_pool(2, 4, flops_per_s=[1e12, 9e12], batch=8, parallelisms=("single", "pipeline"))
+    alone = ea.Plan("single", ((0,),), (4,), ((8,),))
+    answer = ea.participants(fixed(problem, alone), method="fixed")
+    assert 1 in answer.plan.devices
+    assert answer.objective < problem.evaluate(alone).objective
+    assert "-" not in "".join(one.why.split("costs")[-1].split("%")[0] for one in answer.members)
+
+
 def test_excluding_leaves_the_way_through() -> None:
     """An excluded device takes no part but relays; even where nothing needs memory."""
     problem = tiny_pool(3, 3, "line", parallelisms=("single", "pipeline"))

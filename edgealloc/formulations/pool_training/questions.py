@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -124,9 +124,11 @@ def participants(
     plan, objective = solution.allocation, solution.objective
     if plan is None or objective is None:
         raise AssertionError("`require` has raised")
+    cost = FastCost(problem)
     without: dict[int, PoolSolution] = {}
     known: list[tuple[float, Plan]] = []
     interrupted = False
+    objective, plan, beside = _neighbourhood(problem, cost, clock, objective, plan)
     try:
         queue = list(plan.devices)
         while queue:
@@ -141,24 +143,39 @@ def participants(
             known += options
             if best is not None and best[0] < objective * (1.0 - _BETTER):
                 # the search without the device found what the first one missed: that is the plan from now on
-                objective, plan = best
+                objective, plan, beside = _neighbourhood(problem, cost, clock, *best)
                 queue = [i for i in plan.devices if i not in without]
     except KeyboardInterrupt:
         interrupted = True
-    cost = FastCost(problem)
     members = []
     for device in range(problem.devices):
-        chosen = device in plan.devices
-        if chosen:
-            if device in without:
-                others = [option for option in known if device not in option[1].devices]
-                best = min(others, key=lambda option: option[0], default=None)
-                members.append(_chosen(problem, plan, objective, device, without[device], best))
-        elif interrupted or clock.left_s < 0.0:
-            members.append(Membership(device, False, objective, solution.bound, None, None, False, "not looked at"))
-        else:
-            members.append(_left_out(problem, cost, plan, objective, device, solution.bound))
+        if device not in plan.devices:
+            members.append(_left_out(problem, plan, objective, device, solution.bound, beside))
+        elif device in without:
+            others = [option for option in known if device not in option[1].devices]
+            best = min(others, key=lambda option: option[0], default=None)
+            members.append(_chosen(problem, plan, objective, device, without[device], best))
     return Participants(problem, plan, objective, solution.bound, tuple(members), interrupted)
+
+
+def _neighbourhood(
+    problem: PoolTraining, cost: FastCost, clock: _Clock, objective: float, plan: Plan
+) -> tuple[float, Plan, dict[int, tuple[float, Plan] | None]]:
+    """The best plan with every device that is left out; one that is better than the plan takes its place."""
+    beside: dict[int, tuple[float, Plan] | None] = {}
+    for device in range(problem.devices):
+        if device in plan.devices or clock.left_s < 0.0:
+            continue
+        best: tuple[float, Plan] | None = None
+        for option in itertools.islice(_plans_with(problem, cost, plan, device), TRIALS):
+            if problem.relative_violation(option) <= FEASIBILITY_TOLERANCE:
+                value = problem.evaluate(option).objective
+                if best is None or value < best[0]:
+                    best = (value, option)
+        if best is not None and best[0] < objective * (1.0 - _BETTER):
+            return _neighbourhood(problem, cost, clock, *best)
+        beside[device] = best
+    return objective, plan, beside
 
 
 def _chosen(problem: PoolTraining, plan: Plan, objective: float, device: int, found: PoolSolution,
@@ -178,23 +195,19 @@ def _chosen(problem: PoolTraining, plan: Plan, objective: float, device: int, fo
 
 
 def _left_out(
-    problem: PoolTraining, cost: FastCost, plan: Plan, objective: float, device: int, bound: float | None
+    problem: PoolTraining, plan: Plan, objective: float, device: int, bound: float | None,
+    beside: Mapping[int, tuple[float, Plan] | None],
 ) -> Membership:
-    best: tuple[float, Plan] | None = None
-    for option in itertools.islice(_plans_with(problem, cost, plan, device), TRIALS):
-        if problem.relative_violation(option) <= FEASIBILITY_TOLERANCE:
-            value = score(cost, option)
-            if best is None or value < best[0]:
-                best = (value, option)
+    best = beside.get(device)
     if best is None:
         lacks = _smallest_piece(problem) + float(problem.overhead_bytes[device]) - float(problem.memory_bytes[device])
         why = (f"its memory lacks {format_si(lacks, 'B')} for even the smallest piece of work" if lacks > 0.0 else
-               "no plan with it was found that keeps the limits")
+               "no plan with it was found that keeps the limits" if device in beside else "not looked at")
         return Membership(device, False, objective, bound, None, None, False, why)
     value, option = best
     costs = problem.evaluate(option)
-    rise = 100.0 * (value / objective - 1.0) if objective > 0.0 else math.inf
-    why = (f"the best plan found with it costs {rise:.2f} % more: {format_si(costs.time_s, 's')}, "
+    rise = f"{100.0 * (value / objective - 1.0):.2f} %" if objective > 0.0 else f"{value:.4g}"
+    why = (f"the best plan found with it costs {rise} more: {format_si(costs.time_s, 's')}, "
            f"{format_si(costs.energy_j, 'J')} ({_reason(problem, plan, option)})")
     return Membership(device, False, objective, bound, value, option, False, why)
 
@@ -447,8 +460,12 @@ def plan_pool(
     start = None if kinds.best is None else kinds.best.allocation
     solution = clock.solve(problem, "plan", 3.0, start).require()
     who = participants(solution, time_limit_s=part(0.4), **options)
-    if who.plan != solution.allocation:
-        solution = clock.solve(problem, "plan", 3.0, who.plan).require()
+    for _ in range(3):
+        if who.plan == solution.allocation:
+            break
+        # a better plan was found on the way
+        solution = clock.solve(problem, "plan", 4.0, who.plan).require()
+        who = participants(solution, time_limit_s=part(0.3), **options)
     order = arrangements(solution, time_limit_s=part(0.3), **options)
     lost = faults(solution, time_limit_s=part(1.0), **options, **fault_options)
     return PoolReport(solution, who, kinds, order, lost)
