@@ -37,8 +37,8 @@ __all__ = ["run"]
 
 #: Rounds of the dynamic programs: labels made at most (before any is dropped) and buckets per state.
 ROUNDS: Final = {
-    "pipeline": ((4e8, 1), (3e9, 4), (1e10, 16)),
-    "hybrid": ((2e7, 1), (7e8, 1), (5e9, 2)),
+    "pipeline": ((3e6, 1), (4e8, 1), (3e9, 4)),
+    "hybrid": ((3e6, 1), (1.2e8, 1), (7e8, 1)),
 }
 #: Labels that are made in a second, with room to spare: a round takes at most two thirds of the time limit.
 LABELS_PER_S: Final = {"pipeline": 5e8, "hybrid": 1e8}

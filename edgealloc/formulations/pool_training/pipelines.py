@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -159,10 +160,14 @@ def solve_layered(types: DeviceTypes, best: Incumbent, *, hybrid: bool, buckets:
     labels = np.full(shape, np.inf, dtype=np.float32)
     root, how = np.full(types.codes, np.inf), np.full((types.codes, 4), -1, dtype=np.int64)
     step = max(1, int(types.codes * CHUNK / max(work_of(types, hybrid=hybrid, buckets=buckets), 1.0)))
-    for first in range(1, types.codes, step):
-        sweep(tables, labels, first, min(first + step, types.codes), most_s, scale, target, root, how)
-        run.check_time()
-        if first // step % 16 == 15:
-            run.report(f"{'hybrid' if hybrid else 'pipeline'} bound, {types.types} types", first, best.value)
+    with ThreadPoolExecutor(run.threads) as pool:
+        for devices in range(1, int(types.size.max()) + 1):
+            # codes with as many devices do not see each other: any number of threads gives the same labels
+            level = np.flatnonzero(types.size == devices)
+            for first in range(0, len(level), step * run.threads):
+                parts = [level[k : first + step * run.threads : run.threads] for k in range(first, first + run.threads)]
+                list(pool.map(lambda codes: sweep(tables, labels, codes, most_s, scale, target, root, how), parts))
+                run.check_time()
+            run.report(f"{'hybrid' if hybrid else 'pipeline'} bound, {types.types} types", devices, best.value)
     bound = min(float(root.min()), target) * (1.0 - GUARD)
     return Layered(types, tables, labels, root, how, bound)
