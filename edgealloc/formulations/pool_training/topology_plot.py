@@ -210,10 +210,10 @@ def _is_ring(place: Position, devices: int) -> bool:
 
 
 def _free_side(node: int, near: list[int], place: Position) -> float:
-    """The angle, of eight, that is farthest from the links of a node; below it among equals."""
+    """The angle, of ten, that is farthest from the links of a node; below it among equals."""
     x, y = place[node]
     taken = [math.atan2(place[other][1] - y, place[other][0] - x) for other in near]
-    angles = [math.radians(one) for one in (-90.0, 90.0, 0.0, 180.0, -45.0, -135.0, 45.0, 135.0)]
+    angles = [math.radians(one) for one in (-90.0, 90.0, 0.0, 180.0, -45.0, -135.0, 45.0, 135.0, -22.5, 22.5)]
 
     def distance(angle: float) -> float:
         return min((abs(math.remainder(angle - one, 2.0 * math.pi)) for one in taken), default=math.pi)
