@@ -27,6 +27,7 @@ from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
 from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.neighbours import improve
+from edgealloc.formulations.pool_training.partition import best_partition
 from edgealloc.formulations.pool_training.pipelines import GUARD, solve_layered, work_of
 from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
 
@@ -47,6 +48,8 @@ MOST_SETS: Final = 1 << 14
 #: Sets whose plans are tried, and labels that are traced back in a round.
 TRIED_SETS: Final = 200
 TRACED: Final = 6
+#: Stages of the longest chain that is tried before anything is known.
+MOST_FIRST: Final = 8
 
 
 class _Bounds:
@@ -122,6 +125,7 @@ def _stages(
     layered = [one for one in ("pipeline", "hybrid") if one in problem.parallelisms]
     if not layered:
         return
+    _first_pipelines(cost, best, layered)
     done: dict[str, tuple[int, int]] = {}
     searched: set[object] = set()
     for number in range(max(len(rounds) for rounds in ROUNDS.values())):
@@ -130,6 +134,20 @@ def _stages(
                 budget, buckets = ROUNDS[parallelism][number]
                 budget = min(budget, 0.67 * run.time_limit_s * LABELS_PER_S[parallelism])
                 _round(cost, best, bounds, choices, parallelism, budget, buckets, done, searched)
+
+
+def _first_pipelines(cost: FastCost, best: Incumbent, layered: list[str]) -> None:
+    """Chains of the fastest devices and of those with the most memory, so that there is something to beat."""
+    problem = cost.problem
+    everybody = range(problem.devices)
+    orders = (sorted(everybody, key=lambda i: (-cost.speed[i], i)), sorted(everybody, key=lambda i: (-cost.free[i], i)))
+    for count in range(1, min(problem.devices, problem.layers, MOST_FIRST) + 1):
+        for parallelism in layered:
+            for order in orders:
+                found = best_partition(cost, parallelism, [(i,) for i in order[:count]], keep=2)
+                if found is not None:
+                    best.offer(found[1])
+                best.run.check_time()
 
 
 def _round(
