@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_PLANS", "count_plans", "run"]
 
-#: More plans than this (sequence plans: times 10) of one parallelism are refused; bounds leave few of them to simulate.
+#: More plans than this of one parallelism are refused; bounds leave few of them to simulate.
 MOST_PLANS: Final = 20_000_000
 #: Roundings of bounds and objectives are far below this share.
 GUARD: Final = 1e-11
@@ -85,12 +85,12 @@ def run(problem: PoolTraining, run: Run) -> Outcome:
         Some allowed parallelism has more than `MOST_PLANS` plans.
     """
     for parallelism in problem.parallelisms:
-        count, most = count_plans(problem, parallelism), MOST_PLANS * (10 if parallelism == "sequence" else 1)
-        if count > most:
+        count = count_plans(problem, parallelism)
+        if count > MOST_PLANS:
             raise DataError(
                 f"method 'exact' would have to look at {count:.2g} {parallelism} plans of {problem.devices} devices; "
-                f"it takes up to {most:.0e}. Use 'certified', which proves its gap, or leave '{parallelism}' out of "
-                "`parallelisms`"
+                f"it takes up to {MOST_PLANS:.0e}. Use 'certified', which proves its gap, or leave '{parallelism}' "
+                "out of `parallelisms`"
             )
     cost = FastCost(problem)
     best = Incumbent(problem, cost, run)

@@ -120,6 +120,10 @@ def compositions(total: int, high: Sequence[int], block: int) -> Iterator[IntArr
     if len(high) == 1:
         yield np.array([[total]], dtype=np.int64)
         return
+    if len(high) == 2:
+        left = np.arange(max(1, total - high[1]), min(high[0], total - 1) + 1, dtype=np.int64)
+        yield np.column_stack([left, total - left])
+        return
     rest, most_rest = len(high) - 1, sum(high[1:])
     pieces: list[IntArray] = []
     rows = 0

@@ -50,7 +50,7 @@ class Incumbent:
 
     def objective(self, time: float, energy: float) -> float:
         """``w_t T + w_e E``."""
-        return self.cost.per_second * time + self.cost.per_joule * energy
+        return float(self.cost.per_second * time + self.cost.per_joule * energy)
 
     def beyond(self, time: float, energy: float) -> bool:
         """Whether lower bounds of time and energy show that a plan is no better, or late."""
