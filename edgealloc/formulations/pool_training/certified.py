@@ -22,7 +22,7 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
-from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather
+from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather, multisets
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
 from edgealloc.formulations.pool_training.incumbent import Incumbent
@@ -45,6 +45,8 @@ ROUNDS: Final = {
 LABELS_PER_S: Final = {"pipeline": 5e8, "hybrid": 1e8}
 #: Multisets of types whose one-stage plans are bounded.
 MOST_SETS: Final = 1 << 14
+#: Multisets of types that a dynamic program may have.
+MOST_CODES: Final = 1 << 16
 #: Sets whose plans are tried, and labels that are traced back in a round.
 TRIED_SETS: Final = 200
 TRACED: Final = 6
@@ -115,7 +117,7 @@ def _stages(
         attempts.append("warm start violates a limit and was not used")
     best.offer(least_missing(problem)[0])
     data = PoolData(problem)
-    choices = [DeviceTypes(data, kinds) for kinds in gather(data, most=16)]
+    choices = [DeviceTypes(data, kinds) for kinds in gather(data, most=16) if multisets(kinds) <= MOST_CODES]
     widest = max((one for one in choices if one.codes <= MOST_SETS), key=lambda one: one.types)
     for parallelism in ONE_STAGE:
         if parallelism in problem.parallelisms:

@@ -27,7 +27,7 @@ from edgealloc.formulations.pool_training.layered import Tables
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["MEMORY_SLACK", "DeviceTypes", "PoolData", "gather"]
+__all__ = ["MEMORY_SLACK", "DeviceTypes", "PoolData", "gather", "multisets"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -166,6 +166,11 @@ def _alike(data: PoolData, clusters: list[list[int]], price: FloatArray, alive: 
                 if values[i, j] != values[members[0], j] or values[j, i] != values[j, members[0]]:
                     return False
     return True
+
+
+def multisets(kinds: IntArray) -> float:
+    """How many multisets of types there are."""
+    return float(np.prod(np.bincount(kinds) + 1.0))
 
 
 class DeviceTypes:
