@@ -32,23 +32,23 @@ def agrees(problem: ea.PoolTraining) -> None:
     assert solution.bound <= optimum * (1.0 + 1e-12)
 
 
-@pytest.mark.parametrize("first", range(0, 120, 30))
+@pytest.mark.parametrize("first", range(0, 72, 18))
 def test_exact_is_the_optimum_of_all_plans(first: int) -> None:
     """Ties, devices without memory, deadlines, one device, all topologies, time, energy and both."""
-    for seed in range(first, first + 30):
+    for seed in range(first, first + 18):
         agrees(tiny_pool(seed))
 
 
 @pytest.mark.parametrize("parallelism", PARALLELISMS)
 def test_every_parallelism_alone(parallelism: str) -> None:
     """The best plan of one parallelism."""
-    for seed in range(200, 206):
+    for seed in range(200, 204):
         agrees(tiny_pool(seed, devices=3, layers=4, parallelisms=(parallelism,)))
 
 
 def test_four_devices() -> None:
     """Longer pipelines and bigger rings."""
-    for seed in (301, 305, 311):
+    for seed in (301, 305):
         agrees(tiny_pool(seed, devices=4, layers=4))
 
 
