@@ -379,7 +379,8 @@ def _result(
             own.append(f"links of {shown} Mbit/s at a switch")
     if figure.kind != "memory":
         limit = "none" if time_limit_s is None else f"{time_limit_s:g} s"
-        own.append(f"certified plans stop at a gap of {gap:g}; time limit of each: {limit}")
+        own.append("certified plans start from the best of the others and of the method hybrid, and stop at a gap of "
+                   f"{gap:g}; time limit of each: {limit}")
     return FigureResult(figure, testbed, tuple(rows), values, models, figure.judged(rows, values) if rows else (),
                         tuple(own), tuple(choices(testbed)), interrupted, gap)
 

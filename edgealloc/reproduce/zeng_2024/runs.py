@@ -73,14 +73,16 @@ def measure(
     free = unlimited(problem)
     plan, reference, fits = fastest_device(problem)
     rows = [{**_row(problem, "single", plan, reference, reference, fits), "parallelism": "single"}]
+    plans = [plan] if fits else []
     for name in PARALLELISMS:
         solution = _parallel(problem, name)
+        plans += [] if solution.allocation is None else [solution.allocation]
         found = solution.allocation
         shown = found if found is not None else _parallel(free, name).allocation
         rows.append(_row(problem, name, shown, None if shown is None else problem.evaluate(shown), reference,
                          found is not None, "" if found is not None else _reason(solution)))
     for name in certified:
-        rows.append(_certified(problem, name, reference, gap, time_limit_s))
+        rows.append(_certified(problem.replace(weights=CERTIFIED[name]), name, reference, plans, gap, time_limit_s))
     whole = {
         "testbed": setting.testbed, "version": setting.version, "network": setting.network,
         "rate_mbit": setting.rate_mbit, "batch": setting.batch, "training": setting.training, "model": setting.model,
@@ -94,9 +96,13 @@ def _parallel(problem: PoolTraining, name: str) -> Solution[Any, Any]:
 
 
 def _certified(
-    problem: PoolTraining, name: str, reference: PoolCosts, gap: float, time_limit_s: float | None
+    problem: PoolTraining, name: str, reference: PoolCosts, plans: list[Plan], gap: float, time_limit_s: float | None
 ) -> dict[str, Any]:
-    solution = problem.replace(weights=CERTIFIED[name]).solve("certified", gap=gap, time_limit_s=time_limit_s)
+    """The certified plan, started from the best of the other plans and of the library's rule for hybrids."""
+    hybrid = problem.solve("hybrid", time_limit_s=time_limit_s).allocation
+    known = plans if hybrid is None else [*plans, hybrid]
+    start = min(known, key=lambda one: problem.evaluate(one).objective, default=None)
+    solution = problem.solve("certified", gap=gap, time_limit_s=time_limit_s, warm_start=start)
     plan = solution.allocation
     bound = math.nan if solution.bound is None else solution.bound / problem.batch
     row = _row(problem, name, plan, None if plan is None else problem.evaluate(plan), reference, plan is not None,
@@ -108,7 +114,9 @@ def _certified(
 def _reason(solution: Solution[Any, Any]) -> str:
     if solution.attempts:
         return solution.attempts[-1]
-    return solution.status.value if solution.diagnosis is None else str(solution.diagnosis).splitlines()[0]
+    if solution.diagnosis is None:
+        return solution.status.value
+    return "; ".join(f"{one.where}: {one.repair}" for one in solution.diagnosis.conflicts)
 
 
 def _row(
