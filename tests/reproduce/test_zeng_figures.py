@@ -48,12 +48,11 @@ def pair(testbed: str) -> tuple[FigureResult, ...]:
 def numbers() -> dict[str, list[float]]:
     """What the golden file holds: time and energy per sample by case and method."""
     found = {}
-    for name in ("time", "adapters", "batch"):
-        for testbed in TESTBEDS:
-            for row in result(name, testbed).rows:
-                key = " ".join(str(row[one]) for one in (
-                    "testbed", "version", "network", "rate_mbit", "batch", "training", "model", "method"))
-                found[key] = [row["time_per_sample_s"], row["energy_per_sample_j"], row["fits"]]
+    for name, testbed in (("time", "nano"), ("time", "mixed"), ("adapters", "mixed"), ("batch", "nano")):
+        for row in result(name, testbed).rows:
+            key = " ".join(str(row[one]) for one in (
+                "testbed", "version", "network", "rate_mbit", "batch", "training", "model", "method"))
+            found[key] = [row["time_per_sample_s"], row["energy_per_sample_j"], row["fits"]]
     return found
 
 
@@ -151,8 +150,10 @@ def test_out_of_memory_is_marked() -> None:
 # ---- figures -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("testbed", list(TESTBEDS))
-@pytest.mark.parametrize("name", ["time", "energy", "memory", "batch", "adapters"])
+@pytest.mark.parametrize(
+    ("name", "testbed"),
+    [("time", "nano"), ("energy", "mixed"), ("memory", "mixed"), ("batch", "nano"), ("adapters", "mixed")],
+)
 def test_files_and_findings(name: str, testbed: str, tmp_path: Path) -> None:
     """Picture and table are written; every finding gets a verdict, those that are theorems hold."""
     found = result(name, testbed)
