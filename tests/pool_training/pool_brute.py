@@ -148,8 +148,9 @@ class Brute:
         price = {key: value[1] for key, value in send.items()}
         many = [medium for _, _, media in price.values() for medium in media]
         mean, best = (sum(duration["f", p] for p in range(S)) + sum(duration["b", p] for p in range(S))) / S, None
+        ticks = {key: round(value / mean * 1e6) for key, value in duration.items()}
         for part in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4) if len(many) > len(set(many)) else (0.0,):
-            turn = simulate(S, M, K, duration, {key: (part * mean, 0.0, value[2]) for key, value in price.items()},
+            turn = simulate(S, M, K, ticks, {key: (round(part * 1e6), 0, value[2]) for key, value in price.items()},
                             None)[3]
             done, free, started, _ = simulate(S, M, K, duration, price, turn)
             ready = [done["b", p, M - 1] for p in range(S)]

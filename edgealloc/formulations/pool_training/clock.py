@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,8 @@ __all__ = ["pipeline_seconds"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+NEVER: Final = np.iinfo(np.int64).max
 
 
 @kernel
@@ -27,23 +31,23 @@ def turn(k: int, limit: int, micro: int) -> tuple[int, int]:
 
 @kernel
 def first_come(
-    forward: FloatArray, backward: FloatArray, limits: IntArray, micro: int, first: IntArray, media: IntArray,
-    hand_over: float, held: npt.NDArray[np.bool_], order: IntArray,
+    forward: IntArray, backward: IntArray, limits: IntArray, micro: int, first: IntArray, media: IntArray,
+    hand_over: int, held: npt.NDArray[np.bool_], order: IntArray,
 ) -> None:
     """Fill `order` (n, 3) with the operations in the order in which they begin; see `timetables`."""
     stages = forward.size
-    at, ends = np.zeros(stages, np.int64), np.full(stages, np.inf)
+    at, ends = np.zeros(stages, np.int64), np.full(stages, NEVER)
     here = np.zeros((2, stages, micro), np.bool_)
     here[0, 0, :] = True
     sends = max(2 * (stages - 1), 1)
-    arrives, carried = np.full(sends, np.inf), np.zeros(sends, np.int64)
-    since, who = np.empty(2 * stages * micro), np.empty((2 * stages * micro, 3), np.int64)
+    arrives, carried = np.full(sends, NEVER), np.zeros(sends, np.int64)
+    since, who = np.empty(2 * stages * micro, np.int64), np.empty((2 * stages * micro, 3), np.int64)
     waiting = begun = 0
-    now = 0.0
+    now = 0
     held[:] = False
     while True:
         for p in range(stages):
-            if ends[p] == np.inf and at[p] < 2 * micro:
+            if ends[p] == NEVER and at[p] < 2 * micro:
                 what, m = turn(at[p], limits[p], micro)
                 if here[what, p, m]:
                     ends[p] = now + (forward[p] if what == 0 else backward[p])
@@ -69,11 +73,11 @@ def first_come(
                 kept += 1
         waiting = kept
         now = min(ends.min(), arrives.min())
-        if now == np.inf:
+        if now == NEVER:
             return
         for h in range(2 * (stages - 1)):
             if arrives[h] == now:
-                arrives[h] = np.inf
+                arrives[h] = NEVER
                 for e in range(first[h], first[h + 1]):
                     held[media[e]] = False
                 if h < stages - 1:
@@ -83,7 +87,7 @@ def first_come(
         for p in range(stages):
             if ends[p] == now:
                 what, m = turn(at[p], limits[p], micro)
-                ends[p] = np.inf
+                ends[p] = NEVER
                 at[p] += 1
                 if what == 0 and p == stages - 1:
                     here[1, p, m] = True
@@ -104,15 +108,19 @@ def first_come(
 
 @kernel
 def pipeline_seconds(
-    forward: FloatArray, backward: FloatArray, limits: IntArray, micro: int, occupancy: FloatArray, latency: FloatArray,
+    forward: FloatArray, backward: FloatArray, ahead: IntArray, home: IntArray, limits: IntArray, micro: int,
+    occupancy: FloatArray, latency: FloatArray,
     first: IntArray, media: IntArray, reduce_s: FloatArray, reducer: IntArray, ring_first: IntArray,
-    ring_media: IntArray, count: int, hand_over: FloatArray,
+    ring_media: IntArray, count: int, hand_over: IntArray,
 ) -> float:
     """Time of an iteration (s).
 
     Parameters
     ----------
-    forward, backward, limits : (S,)
+    forward, backward : (S,)
+    ahead, home : (S,)
+        The same in ticks, for the timetables.
+    limits : (S,)
     occupancy, latency : (2 (S - 1),)
         Of the hand-overs forward over every boundary, then back.
     first, media : CSR
@@ -126,7 +134,7 @@ def pipeline_seconds(
     count : int
         How many media there are.
     hand_over : (R,)
-        Seconds of a hand-over that timetables are drawn up for.
+        Ticks of a hand-over that timetables are drawn up for.
     """
     stages = forward.size
     order = np.empty((2 * micro * (2 * stages - 1), 3), np.int64)
@@ -135,7 +143,7 @@ def pipeline_seconds(
     done, arrived = np.empty((2, stages, micro)), np.empty((2, stages, micro))
     best = np.inf
     for ratio in range(hand_over.size):
-        first_come(forward, backward, limits, micro, first, media, hand_over[ratio], held, order)
+        first_come(ahead, home, limits, micro, first, media, hand_over[ratio], held, order)
         free[:] = 0.0
         busy[:] = 0.0
         for step in range(order.shape[0]):

@@ -134,8 +134,7 @@ def estimate_s(problem: PoolTraining, plan: Plan) -> float:
     compute = problem.batch * slowest * float(per_sample.sum())
     if plan.parallelism == "tensor":
         return compute + 4 * problem.layers * network.all_reduce(ring, problem.batch * problem.boundary_bytes)
-    keys = float(problem.key_value_bytes.sum()) * problem.batch
-    gathers = network.all_gather(ring, [keys / g] * g)
-    # all layers at once: their latencies are missing but for one
-    latency = (problem.layers - 1) * (g - 1) * network.ring(ring, [0.0] * g)[1] if g > 1 and keys > 0.0 else 0.0
-    return compute + 3.0 * (gathers + latency) + network.all_reduce(ring, gradients)
+    occupancy, latency = network.all_gather(ring, [1.0 / g] * g)
+    keys = problem.batch * problem.key_value_bytes
+    gathers = occupancy * float(keys.sum()) + latency * int((keys > 0.0).sum())
+    return compute + 3.0 * gathers + network.all_reduce(ring, gradients)

@@ -19,7 +19,7 @@ from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.clock import pipeline_seconds
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, messages_between
-from edgealloc.formulations.pool_training.timetables import RATIOS, meet
+from edgealloc.formulations.pool_training.timetables import hand_over_ticks, ticks
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
@@ -36,8 +36,9 @@ Hop = tuple[float, float, tuple[int, ...], float]
 def _compile_clock() -> None:
     none, order = np.zeros(0), np.zeros(0, dtype=np.int64)
     start = np.zeros(1, dtype=np.int64)
-    pipeline_seconds(np.ones(1), np.ones(1), np.ones(1, dtype=np.int64), 1, none, none, start, order, none, order,
-                     start, order, 0, np.zeros(1))
+    one = np.ones(1, dtype=np.int64)
+    pipeline_seconds(np.ones(1), np.ones(1), one, one, one, 1, none, none, start, order, none, order, start, order, 0,
+                     start)
 
 
 def warm_up(run: Run) -> None:
@@ -200,15 +201,16 @@ class FastCost:
         """Time of an iteration in the best of its timetables."""
         hops = [over for over, _ in pairs] + [back for _, back in pairs]
         media = [hop[2] for hop in hops]
-        mean = (sum(forward) + sum(backward)) / len(forward)
+        ahead, home = ticks(forward, backward)
         first, used = _rows(media)
         ring_first, ring_used = _rows([ring[2] for ring in rings])
         return float(pipeline_seconds(
-            np.array(forward), np.array(backward), np.array(limits, dtype=np.int64), self.problem.micro_batches,
+            np.array(forward), np.array(backward), np.array(ahead), np.array(home), np.array(limits, dtype=np.int64),
+            self.problem.micro_batches,
             np.array([hop[0] for hop in hops]), np.array([hop[1] for hop in hops]), first, used,
             np.array([ring[0] for ring in rings]), np.array([ring[1] for ring in rings], dtype=np.int64), ring_first,
             ring_used, self.problem.network.media,
-            np.array([ratio * mean for ratio in (RATIOS if meet(media) else RATIOS[:1])]),
+            np.array(hand_over_ticks(media)),
         ))
 
 

@@ -407,13 +407,14 @@ class Network:
         occupancy, latency = self.ring(members, [size / g] * g)
         return 2.0 * (g - 1) * (occupancy + latency)
 
-    def all_gather(self, members: Sequence[int], sizes: Sequence[float]) -> float:
-        """Seconds of a ring all-gather: in step k member m passes on the part of member m - k, ``sizes[m - k]``."""
+    def all_gather(self, members: Sequence[int], sizes: Sequence[float]) -> tuple[float, float]:
+        """Occupancy and latency (s) of a ring all-gather: in step k member m passes on ``sizes[m - k]`` bytes.
+
+        The occupancies of the ``g - 1`` steps add up, and so do their latencies.
+        """
         g = len(members)
-        if g < 2:
-            return 0.0
-        steps = (self.ring(members, [sizes[(m - k) % g] for m in range(g)]) for k in range(g - 1))
-        return sum(occupancy + latency for occupancy, latency in steps)
+        steps = [self.ring(members, [sizes[(m - k) % g] for m in range(g)]) for k in range(g - 1)]
+        return sum(step[0] for step in steps), sum(step[1] for step in steps)
 
     @cached_property
     def unreachable(self) -> tuple[tuple[int, int], ...]:

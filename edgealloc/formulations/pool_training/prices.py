@@ -67,7 +67,7 @@ def _saved(
 
 def _objective(problem: PoolTraining, plan: Plan, timetable: Timetable) -> float:
     """The objective alone: what `evaluate` says, without memory, bounds and tables."""
-    run = schedule(problem, plan, timetable)
+    run = schedule(problem, plan, timetable, told=False)
     members = list(plan.devices)
     busy = run.busy_s[members]
     energy = float((problem.busy_power_w[members] * busy + problem.idle_power_w[members] * (run.time_s - busy)).sum())

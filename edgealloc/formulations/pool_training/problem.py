@@ -216,7 +216,7 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         """Bytes above the memory of every device, and seconds above the deadline."""
         plan = self.check_allocation(allocation)
         memory = np.maximum(memory_bytes(self, plan) - self.memory_bytes, 0.0)
-        late = 0.0 if self.deadline_s is None else max(schedule(self, plan).time_s - self.deadline_s, 0.0)
+        late = 0.0 if self.deadline_s is None else max(schedule(self, plan, told=False).time_s - self.deadline_s, 0.0)
         return memory, late
 
     def violations(self, allocation: Plan) -> dict[str, float]:

@@ -22,6 +22,7 @@ from edgealloc.formulations.pool_training.timetables import (
     FORWARD,
     SEND_BACKWARD,
     Operation,
+    ticks,
     timetables,
 )
 
@@ -85,6 +86,8 @@ class Schedule:
         What lies in memory all the time: states and overhead; 0 for those that do not take part.
     timetable : tuple
         Of a pipeline: the order of all operations.
+    told : bool
+        False: times and bytes only, no events.
     """
 
     devices: int
@@ -93,6 +96,7 @@ class Schedule:
     traffic: dict[tuple[int, int], float] = field(default_factory=dict)
     held: list[tuple[int, float, float]] = field(default_factory=list)
     timetable: tuple[Operation, ...] = ()
+    told: bool = True
 
     def __post_init__(self) -> None:
         self.busy_s: FloatArray = np.zeros(self.devices)
@@ -100,16 +104,20 @@ class Schedule:
 
     def add(self, event: Event) -> None:
         """Append an event; the iteration ends with its last one."""
-        self.events.append(event)
+        if self.told:
+            self.events.append(event)
         self.time_s = max(self.time_s, event.end_s)
 
     def compute(self, kind: str, stage: int, layer: int, micro_batch: int, start: float,
                 seconds: dict[int, float]) -> float:
         """Devices of a stage compute side by side; the stage is done when the last of them is."""
         for device, duration in seconds.items():
-            self.add(Event(kind, stage, (device,), micro_batch, layer, start, start + duration))
+            if self.told:
+                self.events.append(Event(kind, stage, (device,), micro_batch, layer, start, start + duration))
             self.busy_s[device] += duration
-        return start + max(seconds.values())
+        end = start + max(seconds.values())
+        self.time_s = max(self.time_s, end)
+        return end
 
     def send(self, messages: Sequence[Message], times: float = 1.0) -> None:
         """Count bytes."""
@@ -164,7 +172,9 @@ def messages_between(
     return messages
 
 
-def schedule(problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None = None) -> Schedule:
+def schedule(
+    problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None = None, *, told: bool = True
+) -> Schedule:
     """The iteration of a plan.
 
     Parameters
@@ -174,10 +184,12 @@ def schedule(problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...]
         Valid for the problem.
     timetable : tuple of Operation, optional
         Order of the operations of a pipeline; by default the fastest of `timetables`.
+    told : bool
+        False: times and bytes only, no events.
     """
     if plan.parallelism in ("pipeline", "hybrid"):
-        return _pipeline(problem, plan, timetable)
-    result = Schedule(problem.devices)
+        return _pipeline(problem, plan, timetable, told=told)
+    result = Schedule(problem.devices, told=told)
     for device in plan.devices:
         result.resident_bytes[device] = problem.overhead_bytes[device]
     if plan.parallelism in ("sequence", "tensor"):
@@ -218,19 +230,30 @@ def _replicas(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
 
 
 def _inside_layers(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
-    """Sequence or tensor parallelism: every layer is shared, and ends with traffic between all."""
-    ring, shares = plan.stages[0], plan.shares[0]
+    """Sequence or tensor parallelism: every layer is shared, and begins or ends with traffic between all.
+
+    Sequence: keys and values pass round the ring before a layer, in the backward pass with their gradients. Tensor: two
+    all-reduces of the activations after every layer and pass (Shoeybi et al., arXiv 1909.08053).
+    """
+    ring, shares, g = plan.stages[0], plan.shares[0], len(plan.devices)
     batch, tensor = problem.batch, plan.parallelism == "tensor"
     parts = np.array(shares) / (problem.heads if tensor else problem.tokens)
     speed = problem.flops_per_s[list(ring)]
     states = float(problem.state_bytes.sum()) - problem.tied_state_bytes
     result.resident_bytes[list(ring)] += parts * states if tensor else states
-    now = 0.0
+    # one layer's traffic, per byte of keys and values (sequence) or as it is (tensor)
+    occupancy, latency = (0.0, 0.0) if tensor else problem.network.all_gather(ring, parts.tolist())
+    reducing = 2.0 * problem.network.all_reduce(ring, batch * problem.boundary_bytes) if tensor else 0.0
+    now = moved = 0.0
     for backward in (False, True):
         flops = problem.backward_flops if backward else problem.forward_flops
         for y in reversed(range(problem.layers)) if backward else range(problem.layers):
-            if not tensor:
-                now = _gather(problem, result, ring, parts, y, now, 2 if backward else 1)
+            keys = batch * float(problem.key_value_bytes[y])
+            if not tensor and g > 1 and keys > 0.0:
+                began, times = now, 2.0 if backward else 1.0
+                now += times * (occupancy * keys + latency)
+                moved += times * keys
+                result.add(Event("gather", 0, tuple(ring), -1, y, began, now, times * (g - 1) * keys))
             began = now
             seconds = parts * batch * flops[y] / speed
             now = result.compute("backward" if backward else "forward", 0, y, -1, now,
@@ -239,37 +262,20 @@ def _inside_layers(problem: PoolTraining, plan: Plan, result: Schedule) -> None:
             kept = batch * (whole + parts * (problem.activation_bytes[y] - whole))
             for device, size in zip(ring, kept.tolist(), strict=True):
                 result.held.append((device, now if backward else began, -size if backward else size))
-            if tensor:
-                now = _reduce(problem, result, ring, y, now)
+            if reducing > 0.0:
+                began, now = now, now + reducing
+                size = 4.0 * (g - 1) * batch * problem.boundary_bytes
+                moved += size / g
+                result.add(Event("reduce", 0, tuple(ring), -1, y, began, now, size))
+    following = [*ring[1:], ring[0]]
+    if tensor and moved > 0.0:
+        result.send([(i, j, moved) for i, j in zip(ring, following, strict=True)])
+    elif moved > 0.0:
+        # a member passes on all parts but that of the next one
+        result.send([(i, j, moved * float(1.0 - parts[(m + 1) % g]))
+                     for m, (i, j) in enumerate(zip(ring, following, strict=True))])
     if not tensor:
         _all_reduce(problem, result, ring, float(problem.gradient_bytes.sum()) + problem.tied_bytes, 0, 0, now)
-
-
-def _gather(problem: PoolTraining, result: Schedule, ring: Sequence[int], parts: FloatArray, layer: int, start: float,
-            times: int) -> float:
-    """Keys and values of a layer pass round the ring; in the backward pass so do their gradients."""
-    sizes = (parts * problem.batch * float(problem.key_value_bytes[layer])).tolist()
-    if len(ring) < 2 or sum(sizes) <= 0.0:
-        return start
-    end = start + times * problem.network.all_gather(ring, sizes)
-    g = len(ring)
-    messages = [(ring[m], ring[(m + 1) % g], sizes[(m - k) % g]) for k in range(g - 1) for m in range(g)]
-    result.send(messages, times)
-    total = times * sum(size for _, _, size in messages)
-    result.add(Event("gather", 0, tuple(ring), -1, layer, start, end, total))
-    return end
-
-
-def _reduce(problem: PoolTraining, result: Schedule, ring: Sequence[int], layer: int, start: float) -> float:
-    """The two all-reduces of activations of a tensor-parallel layer and pass (Shoeybi et al., arXiv 1909.08053)."""
-    size = problem.batch * problem.boundary_bytes
-    if len(ring) < 2 or size <= 0.0:
-        return start
-    end = start + 2.0 * problem.network.all_reduce(ring, size)
-    share = 4.0 * (len(ring) - 1) * size / len(ring)
-    result.send([(i, j, share) for i, j in zip(ring, [*ring[1:], ring[0]], strict=True)])
-    result.add(Event("reduce", 0, tuple(ring), -1, layer, start, end, share * len(ring)))
-    return end
 
 
 @dataclass(frozen=True)
@@ -312,18 +318,23 @@ def _parts(problem: PoolTraining, plan: Plan) -> _Pipeline:
                      tuple(network.media_of(sent) for sent in messages))
 
 
-def _pipeline(problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None) -> Schedule:
+def _pipeline(
+    problem: PoolTraining, plan: Plan, timetable: tuple[Operation, ...] | None, *, told: bool
+) -> Schedule:
     """Pipeline of devices or groups in the timetable that is done first."""
     parts, limits = _parts(problem, plan), in_flight(plan.parallelism, len(plan.stages), problem.micro_batches)
-    forward, backward = (tuple(max(one[way].values()) for one in parts.passes) for way in (0, 1))
-    orders = (timetable,) if timetable is not None else timetables(forward, backward, limits, problem.micro_batches,
-                                                                   parts.media)
-    return min((_walk(problem, plan, parts, order) for order in orders), key=lambda one: one.time_s)
+    forward, backward = ([max(one[way].values()) for one in parts.passes] for way in (0, 1))
+    orders = (timetable,) if timetable is not None else timetables(
+        *ticks(forward, backward), limits, problem.micro_batches, parts.media
+    )
+    return min((_walk(problem, plan, parts, order, told=told) for order in orders), key=lambda one: one.time_s)
 
 
-def _walk(problem: PoolTraining, plan: Plan, parts: _Pipeline, timetable: tuple[Operation, ...]) -> Schedule:
+def _walk(
+    problem: PoolTraining, plan: Plan, parts: _Pipeline, timetable: tuple[Operation, ...], *, told: bool
+) -> Schedule:
     """Micro-batch by micro-batch in the order of a timetable, then gradients of groups and the tied table."""
-    result = Schedule(problem.devices, timetable=timetable)
+    result = Schedule(problem.devices, timetable=timetable, told=told)
     stages, starts = len(plan.stages), plan.first_layers
     for p, group in enumerate(plan.stages):
         states = float(problem.state_bytes[starts[p]:starts[p + 1]].sum())

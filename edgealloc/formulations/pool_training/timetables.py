@@ -15,7 +15,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["BACKWARD", "FORWARD", "RATIOS", "SEND_BACKWARD", "SEND_FORWARD", "Operation", "meet", "timetables"]
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "RATIOS",
+    "SEND_BACKWARD",
+    "SEND_FORWARD",
+    "TICKS",
+    "Operation",
+    "hand_over_ticks",
+    "meet",
+    "ticks",
+    "timetables",
+]
 
 #: Operations of a timetable: (what, stage, micro-batch); a stage sends what it has computed.
 Operation = tuple[int, int, int]
@@ -32,10 +44,26 @@ def meet(media: Sequence[Sequence[int]]) -> bool:
     return len(used) > len(set(used))
 
 
+#: Ticks of a mean stage. Timetables reckon in whole ticks, so that stages of equal times tie whatever the rounding.
+TICKS: Final = 1_000_000
+
+
+def ticks(forward: Sequence[float], backward: Sequence[float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Passes of the stages in whole ticks."""
+    mean = (sum(forward) + sum(backward)) / len(forward)
+    ahead, home = (tuple(round(one / mean * TICKS) for one in way) for way in (forward, backward))
+    return ahead, home
+
+
+def hand_over_ticks(media: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Durations of a hand-over that timetables are drawn up for; one where no two hand-overs meet."""
+    return tuple(round(ratio * TICKS) for ratio in (RATIOS if meet(media) else RATIOS[:1]))
+
+
 @lru_cache(maxsize=4096)
 def timetables(
-    forward: tuple[float, ...],
-    backward: tuple[float, ...],
+    ahead: tuple[int, ...],
+    home: tuple[int, ...],
     limits: tuple[int, ...],
     micro_batches: int,
     media: tuple[tuple[int, ...], ...],
@@ -44,29 +72,27 @@ def timetables(
 
     Parameters
     ----------
-    forward, backward : (S,)
-        Passes of the stages (s).
+    ahead, home : (S,)
+        Forward and backward passes of the stages in `ticks`.
     limits : (S,)
         Micro-batches in flight.
     micro_batches : int
     media : (2 (S - 1),)
         Media of the hand-overs: forward over every boundary, then back over every boundary.
     """
-    mean = (sum(forward) + sum(backward)) / len(forward)
-    ratios = RATIOS if meet(media) else RATIOS[:1]
-    found = [_first_come(forward, backward, limits, micro_batches, media, ratio * mean) for ratio in ratios]
+    found = [_first_come(ahead, home, limits, micro_batches, media, one) for one in hand_over_ticks(media)]
     return tuple(dict.fromkeys(found))
 
 
 def _first_come(
-    forward: Sequence[float], backward: Sequence[float], limits: Sequence[int], micro_batches: int,
-    media: Sequence[Sequence[int]], hand_over: float,
+    ahead: Sequence[int], home: Sequence[int], limits: Sequence[int], micro_batches: int,
+    media: Sequence[Sequence[int]], hand_over: int,
 ) -> tuple[Operation, ...]:
     """The order in which operations begin when media serve those that have waited longest.
 
     Ties go to the lower stage, then to activations, then to the earlier micro-batch.
     """
-    stages = len(forward)
+    stages = len(ahead)
     orders: list[list[tuple[int, int]]] = []
     for limit in limits:
         order = [(FORWARD, m) for m in range(limit)]
@@ -78,10 +104,10 @@ def _first_come(
     at, working = [0] * stages, [False] * stages
     held: set[int] = set()
     here = {(FORWARD, 0, m) for m in range(micro_batches)}
-    waiting: list[tuple[float, int, int, int]] = []  # since when, stage, what, micro-batch
-    ends: list[tuple[float, int, int, int, int]] = []  # when, pass or hand-over, stage, what, micro-batch
+    waiting: list[tuple[int, int, int, int]] = []  # since when, stage, what, micro-batch
+    ends: list[tuple[int, int, int, int, int]] = []  # when, pass or hand-over, stage, what, micro-batch
     begun: list[Operation] = []
-    now = 0.0
+    now = 0
     while True:
         for p in range(stages):
             if not working[p] and at[p] < len(orders[p]):
@@ -89,7 +115,7 @@ def _first_come(
                 if (what, p, m) in here:
                     working[p] = True
                     begun.append((what, p, m))
-                    heapq.heappush(ends, (now + (forward[p] if what == FORWARD else backward[p]), 0, p, what, m))
+                    heapq.heappush(ends, (now + (ahead[p] if what == FORWARD else home[p]), 0, p, what, m))
         waiting.sort()
         for one in list(waiting):
             _, p, what, m = one

@@ -84,6 +84,11 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     else:
         _check_weights(weights, faults)
     result["device_names"], result["topology"] = names, None
+    nodes = len(getattr(values["topology"], "nodes", ()))
+    if names is None and sizes["device"] == 1 and nodes > 1 and not any(np.ndim(values[f.name]) for f in FIELDS
+                                                                        if f.shape == "device"):
+        faults.append(Fault("flops_per_s", f"is one number, so how many of the {nodes} nodes of the topology are "
+                                           "devices is not said; give one entry per device, or device_names"))
     topology = _topology(values["topology"], names, sizes["device"], faults)
     if topology is not None:
         result["topology"] = topology

@@ -1,8 +1,8 @@
 """Pool training: every method over the certified bound, and the certificate as pools grow.
 
-    python benchmarks/pools.py                                        # the tables of docs/benchmarks/pools*.md
-    python benchmarks/pools.py --sizes 12x32:2 --networks wifi --seconds 10 --methods certified
-    python benchmarks/pools.py --markdown docs/benchmarks
+    python benchmarks/pool_methods.py                                        # the tables of docs/benchmarks/pools*.md
+    python benchmarks/pool_methods.py --sizes 12x32:2 --networks wifi --seconds 10 --methods certified
+    python benchmarks/pool_methods.py --markdown docs/benchmarks
 
 Sizes are DEVICESxLAYERS:INSTANCES. A pool is a random mix of boards of the catalog (`Scenario.random_pool`) with the
 layers of a small decoder, on a network of each family: "wifi" is one channel of 300 Mbit/s that all share, "slow" the
