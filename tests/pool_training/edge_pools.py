@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 import edgealloc as ea
 
 
-def tiny_pool(seed, devices=None, layers=None, parallelisms=None, **fixed):
+def tiny_pool(seed: int, devices: int | None = None, layers: int | None = None,
+              parallelisms: Sequence[str] | None = None, **fixed: Any) -> ea.PoolTraining:
     """A pool that `brute` can search; the same for the same arguments."""
     draw = np.random.default_rng(seed)
     D = devices or int(draw.integers(1, 4))
@@ -28,14 +33,14 @@ def tiny_pool(seed, devices=None, layers=None, parallelisms=None, **fixed):
     else:
         topology = getattr(ea.Topology, shape)(D, rate, latency, joules)
 
-    def per(count, low, high):
+    def per(count: int, low: float, high: float) -> npt.NDArray[np.float64]:
         return np.full(count, low + high) / 2.0 if ties else draw.uniform(low, high, count)
 
     activation = per(Y, 0.5e6, 2e6)
     memory = per(D, 0.2, 1.0) * 10 ** draw.uniform(7.4, 9.0)
     if draw.random() < 0.2:
         memory[int(draw.integers(0, D))] = 0.0
-    data = {
+    data: dict[str, Any] = {
         "flops_per_s": per(D, 0.2, 2.0) * 1e12, "memory_bytes": memory, "busy_power_w": per(D, 4.0, 20.0),
         "idle_power_w": per(D, 0.0, 4.0), "overhead_bytes": float(draw.choice([0.0, 2e6])),
         "topology": topology, "layers": Y,
@@ -50,7 +55,7 @@ def tiny_pool(seed, devices=None, layers=None, parallelisms=None, **fixed):
         "weights": ea.Weights(*((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 0.1, 0.0))[int(draw.integers(0, 3))]),
     }
     if parallelisms is not None:
-        data["parallelisms"] = parallelisms
+        data["parallelisms"] = tuple(parallelisms)
     data.update(fixed)
     problem = ea.PoolTraining(**data)
     if "deadline_s" not in fixed and draw.random() < 0.25:
@@ -60,15 +65,15 @@ def tiny_pool(seed, devices=None, layers=None, parallelisms=None, **fixed):
     return problem
 
 
-def random_plan(problem, seed):
+def random_plan(problem: ea.PoolTraining, seed: int) -> ea.Plan:
     """A plan of a random allowed parallelism, whether it fits or not."""
     draw = np.random.default_rng(seed)
     kind = str(draw.choice(problem.parallelisms))
     units = {"sequence": problem.tokens, "tensor": problem.heads, "pipeline": problem.micro_batch,
              "hybrid": problem.micro_batch}.get(kind, problem.batch)
 
-    def split(total, count):
-        cuts = np.sort(draw.choice(np.arange(1, total), count - 1, replace=False)) if count > 1 else []
+    def split(total: int, count: int) -> tuple[int, ...]:
+        cuts = np.sort(draw.choice(np.arange(1, total), count - 1, replace=False)).tolist() if count > 1 else []
         return tuple(int(one) for one in np.diff([0, *cuts, total]))
 
     order = [int(i) for i in draw.permutation(problem.devices)]

@@ -9,17 +9,29 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import edgealloc as ea
+
+Numbers = tuple[int, ...]
+Message = tuple[int, int, float]  #: from, to, bytes
+Phase = tuple[float, float, set[int]]  #: occupancy, latency, media
+Candidate = tuple[str, tuple[Numbers, ...], Numbers, tuple[Numbers, ...]]  #: parallelism, stages, layers, shares
+Cost = tuple[float, float, list[tuple[int, float]]]  #: seconds, joules, memory by device
+Way = tuple[str, int]  #: "f" or "b", stage
+Pass = tuple[str, int, int]  #: "f" or "b", stage, micro-batch
 
 
-def routes(problem):
+def routes(problem: ea.PoolTraining) -> dict[tuple[int, int], Numbers]:
     """(i, j) -> links of the shortest path by metric (unique in the topologies of the tests)."""
     topology = problem.topology
-    out = {}
+    out: dict[int, list[tuple[int, int]]] = {}
     for k, (a, b) in enumerate(topology.ends.tolist()):
         out.setdefault(a, []).append((b, k))
-    found = {}
+    found: dict[tuple[int, int], Numbers] = {}
     for source in range(problem.devices):
-        queue, done = [(0.0, source, ())], set()
+        queue: list[tuple[float, int, Numbers]] = [(0.0, source, ())]
+        done: set[int] = set()
         while queue:
             length, node, path = heapq.heappop(queue)
             if node in done:
@@ -35,15 +47,17 @@ def routes(problem):
 class Brute:
     """Costs of plans of one problem; `best` tries them all."""
 
-    def __init__(self, problem):
+    def __init__(self, problem: ea.PoolTraining) -> None:
         self.problem, self.route = problem, routes(problem)
-        self.ahead, self.home = problem.forward_flops.tolist(), problem.backward_flops.tolist()
+        self.ahead: list[float] = problem.forward_flops.tolist()
+        self.home: list[float] = problem.backward_flops.tolist()
 
     # ---- network ----------------------------------------------------------------------------------------------------
 
-    def phase(self, messages):
+    def phase(self, messages: Sequence[Message]) -> Phase:
         """(occupancy, latency, media) of messages sent at once."""
-        topology, use, latency = self.problem.topology, {}, 0.0
+        topology, latency = self.problem.topology, 0.0
+        use: dict[int, float] = {}
         for i, j, size in messages:
             path = self.route[i, j]
             latency = max(latency, sum(float(topology.latency_s[k]) for k in path))
@@ -52,11 +66,11 @@ class Brute:
                 use[medium] = use.get(medium, 0.0) + 8.0 * size / float(topology.rate_bits_per_s[k])
         return max(use.values(), default=0.0), latency, set(use)
 
-    def joules(self, messages):
+    def joules(self, messages: Sequence[Message]) -> float:
         return sum(size * sum(float(self.problem.topology.joules_per_byte[k]) for k in self.route[i, j])
                    for i, j, size in messages)
 
-    def all_reduce(self, ring, size):
+    def all_reduce(self, ring: Numbers, size: float) -> tuple[float, float, set[int]]:
         """(seconds, joules, media): 2 (g-1) steps in which everybody sends size/g to the next."""
         g = len(ring)
         if g < 2 or size <= 0.0:
@@ -67,14 +81,15 @@ class Brute:
 
     # ---- plans of one stage -----------------------------------------------------------------------------------------
 
-    def one_stage(self, kind, ring, shares):
+    def one_stage(self, kind: str, ring: Numbers, shares: Numbers) -> Cost:
         """(T, E, memory by device)."""
         P, g = self.problem, len(ring)
         units = {"sequence": P.tokens, "tensor": P.heads}.get(kind, P.batch)
         part = [share / units for share in shares]
         T = radio = 0.0
         busy = [0.0] * g
-        kept_peak, states = [], float(sum(P.state_bytes)) - P.tied_state_bytes
+        kept_peak: list[tuple[int, float]] = []
+        states = float(sum(P.state_bytes)) - P.tied_state_bytes
         for way in range(2):
             for y in range(P.layers):
                 flops = (self.ahead, self.home)[way][y]
@@ -112,16 +127,16 @@ class Brute:
 
     # ---- pipelines --------------------------------------------------------------------------------------------------
 
-    def hand_over(self, senders, sent, receivers, taken):
+    def hand_over(self, senders: Numbers, sent: Numbers, receivers: Numbers, taken: Numbers) -> list[Message]:
         """Sample by sample: who has it, who needs it."""
         owner = [i for i, share in zip(senders, sent, strict=True) for _ in range(share)]
         needs = [j for j, share in zip(receivers, taken, strict=True) for _ in range(share)]
-        count = {}
+        count: dict[tuple[int, int], int] = {}
         for pair in zip(owner, needs, strict=True):
             count[pair] = count.get(pair, 0) + 1
         return [(i, j, n * self.problem.boundary_bytes) for (i, j), n in count.items()]
 
-    def pipeline(self, kind, stages, layers, shares):
+    def pipeline(self, kind: str, stages: tuple[Numbers, ...], layers: Numbers, shares: tuple[Numbers, ...]) -> Cost:
         """(T, E, memory by device) by a queue of events."""
         P, S, M = self.problem, len(stages), self.problem.micro_batches
         K = [min(M, 2 * (S - p) - 1 if kind == "hybrid" else S - p) for p in range(S)]
@@ -130,7 +145,7 @@ class Brute:
         home = [sum(self.home[starts[p]:starts[p + 1]]) for p in range(S)]
         slow = [max(n / float(P.flops_per_s[i]) for i, n in zip(stages[p], shares[p], strict=True)) for p in range(S)]
         duration = {("f", p): slow[p] * ahead[p] for p in range(S)} | {("b", p): slow[p] * home[p] for p in range(S)}
-        send = {}
+        send: dict[Way, tuple[list[Message], Phase]] = {}
         for p in range(S - 1):
             over = self.hand_over(stages[p], shares[p], stages[p + 1], shares[p + 1])
             send["f", p] = over, self.phase(over)
@@ -139,34 +154,35 @@ class Brute:
         radio = M * sum(self.joules(messages) for messages, _ in send.values())
         sizes = [sum(P.gradient_bytes[starts[p]:starts[p + 1]].tolist()) + (P.tied_bytes if S == 1 else 0)
                  for p in range(S)]
-        last = [(p, stages[p], sizes[p]) for p in range(S - 1, -1, -1) if len(stages[p]) > 1]
+        rings: list[tuple[int | None, Numbers, float]] = [
+            (p, stages[p], sizes[p]) for p in range(S - 1, -1, -1) if len(stages[p]) > 1]
         if S > 1:
-            last.append((None, (*stages[0], *stages[-1]), P.tied_bytes))
-        last = [(p, *self.all_reduce(ring, size)) for p, ring, size in last if size > 0]
+            rings.append((None, (*stages[0], *stages[-1]), P.tied_bytes))
+        last = [(p, *self.all_reduce(ring, size)) for p, ring, size in rings if size > 0]
         radio += sum(spent for _, _, spent, _ in last)
         # who sends first: whoever is ready first in a world in which hand-overs take a part of a stage's mean time
         price = {key: value[1] for key, value in send.items()}
         many = [medium for _, _, media in price.values() for medium in media]
-        mean, best = (sum(duration["f", p] for p in range(S)) + sum(duration["b", p] for p in range(S))) / S, None
+        mean = (sum(duration["f", p] for p in range(S)) + sum(duration["b", p] for p in range(S))) / S
+        T, done, started = math.inf, dict[Pass, float](), dict[Pass, float]()
         ticks = {key: round(value / mean * 1e6) for key, value in duration.items()}
         for part in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4) if len(many) > len(set(many)) else (0.0,):
             turn = simulate(S, M, K, ticks, {key: (round(part * 1e6), 0, value[2]) for key, value in price.items()},
                             None)[3]
-            done, free, started, _ = simulate(S, M, K, duration, price, turn)
-            ready = [done["b", p, M - 1] for p in range(S)]
-            T = max(ready)
-            for p, seconds, _, media in last:
-                after = ready[p] if p is not None else max(ready[0], ready[-1])
+            ends, free, starting, _ = simulate(S, M, K, duration, price, turn)
+            ready = [ends["b", p, M - 1] for p in range(S)]
+            latest = max(ready)
+            for stage, seconds, _, media in last:
+                after = ready[stage] if stage is not None else max(ready[0], ready[-1])
                 end = max([after, *(free.get(one, 0.0) for one in media)]) + seconds
                 for one in media:
                     free[one] = end
-                if p is not None:
-                    ready[p] = end
-                T = max(T, end)
-            if best is None or best[0] > T:
-                best = T, done, started
-        T, done, started = best
-        E, memory = radio, []
+                if stage is not None:
+                    ready[stage] = end
+                latest = max(latest, end)
+            if latest < T:
+                T, done, started = latest, ends, starting
+        E, memory = radio, list[tuple[int, float]]()
         for p in range(S):
             act = sum(P.activation_bytes[starts[p]:starts[p + 1]].tolist())
             state = sum(P.state_bytes[starts[p]:starts[p + 1]].tolist()) - (P.tied_state_bytes if S == 1 else 0.0)
@@ -181,13 +197,14 @@ class Brute:
 
     # ---- all plans --------------------------------------------------------------------------------------------------
 
-    def cost(self, plan):
+    def cost(self, plan: Candidate) -> Cost:
+        """(T, E, memory by device)."""
         kind, stages, layers, shares = plan
         if kind in ("pipeline", "hybrid"):
             return self.pipeline(kind, stages, layers, shares)
         return self.one_stage(kind, stages[0], shares[0])
 
-    def value(self, plan):
+    def value(self, plan: Candidate) -> float:
         """Objective of a plan; inf if it breaks a limit."""
         P = self.problem
         T, E, memory = self.cost(plan)
@@ -197,7 +214,7 @@ class Brute:
             return math.inf
         return P.per_second * T + P.per_joule * E
 
-    def plans(self):
+    def plans(self) -> Iterator[Candidate]:
         """(kind, stages, layers, shares) of every plan of the allowed parallelisms."""
         P = self.problem
         everybody = range(P.devices)
@@ -221,12 +238,12 @@ class Brute:
                             cuts = [0, *itertools.accumulate(sizes)]
                             stages = tuple(order[a:b] for a, b in itertools.pairwise(cuts))
                             for layers in parts(P.layers, len(stages)):
-                                for shares in itertools.product(*(parts(micro, len(stage)) for stage in stages)):
-                                    yield kind, stages, layers, shares
+                                for each in itertools.product(*(parts(micro, len(stage)) for stage in stages)):
+                                    yield kind, stages, layers, each
 
-    def best(self):
+    def best(self) -> tuple[float, Candidate | None]:
         """(objective, plan), (inf, None) if no plan keeps all limits."""
-        best = (math.inf, None)
+        best: tuple[float, Candidate | None] = (math.inf, None)
         for plan in self.plans():
             value = self.value(plan)
             if value < best[0]:
@@ -234,17 +251,21 @@ class Brute:
         return best
 
 
-def parts(total, count):
+def parts(total: int, count: int) -> list[Numbers]:
     """All ways to write a number as an ordered sum of `count` numbers >= 1."""
     return [tuple(b - a for a, b in itertools.pairwise((0, *cut, total)))
             for cut in itertools.combinations(range(1, total), count - 1)] if count <= total else []
 
 
-def parts_of_any_number(total):
+def parts_of_any_number(total: int) -> list[Numbers]:
     return [one for count in range(1, total + 1) for one in parts(total, count)]
 
 
-def simulate(S, M, K, duration, price, turn):
+Simulated = tuple[dict[Pass, float], dict[int, float], dict[Pass, float], dict[int, list[Pass]]]
+
+
+def simulate(S: int, M: int, K: Sequence[int], duration: Mapping[Way, float], price: Mapping[Way, Phase],
+             turn: Mapping[int, Sequence[Pass]] | None) -> Simulated:
     """Pipeline by a heap of events: (ends of passes, when media are free, starts of passes, order on every medium).
 
     Stages take their passes in the 1F1B order with K in flight, media their transfers in the order of `turn`, or first
@@ -256,15 +277,20 @@ def simulate(S, M, K, duration, price, turn):
             todo[p].append(("b", m))
             if K[p] + m < M:
                 todo[p].append(("f", K[p] + m))
-    turn = None if turn is None else {medium: list(order) for medium, order in turn.items()}
-    served = {}
-    working, held = set(), {}
+    order = None if turn is None else {medium: list(passes) for medium, passes in turn.items()}
+    served: dict[int, list[Pass]] = {}
+    working: set[int] = set()
+    held: dict[int, Pass] = {}
     here = {("f", 0, m) for m in range(M)}  # what stages can work on
-    ends, starts, free = {}, {}, {}
-    waiting, heap, number = {}, [], itertools.count()
+    ends: dict[Pass, float] = {}
+    starts: dict[Pass, float] = {}
+    free: dict[int, float] = {}
+    waiting: dict[Pass, float] = {}
+    heap: list[tuple[float, int, str, Pass]] = []
+    number = itertools.count()
     now = 0.0
 
-    def settle():
+    def settle() -> None:
         moved = True
         while moved:
             moved = False
@@ -278,13 +304,13 @@ def simulate(S, M, K, duration, price, turn):
             for one in sorted(waiting, key=lambda one: (waiting[one], one[1], one[0] == "b", one[2])):
                 way, p, _ = one
                 occupancy, latency, media = price[way, p]
-                if all(medium not in held and (turn is None or turn[medium][0] == one) for medium in media):
+                if all(medium not in held and (order is None or order[medium][0] == one) for medium in media):
                     waiting.pop(one)
                     for medium in media:
                         held[medium] = one
                         served.setdefault(medium, []).append(one)
-                        if turn is not None:
-                            turn[medium].pop(0)
+                        if order is not None:
+                            order[medium].pop(0)
                     heapq.heappush(heap, (now + occupancy, next(number), "sent", one))
                     heapq.heappush(heap, (now + occupancy + latency, next(number), "there", one))
                     moved = True

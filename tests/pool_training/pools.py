@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgealloc import PoolTraining, Topology
+from edgealloc import Plan, PoolCosts, PoolTraining, Solution, Topology
 
-__all__ = ["TOPOLOGIES", "plain_pool", "random_pool"]
+__all__ = ["TOPOLOGIES", "objective_of", "plain_pool", "plan_of", "random_pool"]
 
 TOPOLOGIES = ("shared", "star", "line", "mesh")
 
@@ -23,6 +23,18 @@ def plain_pool(devices: int = 3, **changes: Any) -> PoolTraining:
         "micro_batches": 4, "tokens": 16, "heads": 4,
     }
     return PoolTraining(**fields | changes)
+
+
+def plan_of(solution: Solution[Plan, PoolCosts]) -> Plan:
+    """The plan that was found; there must be one."""
+    assert solution.allocation is not None
+    return solution.allocation
+
+
+def objective_of(solution: Solution[Plan, PoolCosts]) -> float:
+    """The objective of the plan that was found; there must be one."""
+    assert solution.objective is not None
+    return solution.objective
 
 
 def random_pool(seed: int, devices: int, layers: int, topology: str = "shared", **changes: Any) -> PoolTraining:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from edge_pools import tiny_pool
 from pool_brute import Brute
-from pools import TOPOLOGIES, plain_pool, random_pool
+from pools import TOPOLOGIES, plain_pool, plan_of, random_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.baselines import RULES
@@ -35,11 +35,10 @@ def test_never_below_the_optimum(name: str) -> None:
 def test_shares_follow_speed_and_memory() -> None:
     """Samples in proportion to speed; who lacks memory takes fewer."""
     problem = plain_pool(2, flops_per_s=[3e12, 1e12])
-    plan = problem.solve("data").allocation
-    assert plan.shares == ((6, 2),)
+    assert plan_of(problem.solve("data")).shares == ((6, 2),)
     # states 600 MB and 60 MB per sample: memory for 3 samples on the fast device
     problem = problem.replace(memory_bytes=[8e8, 1e10])
-    assert problem.solve("data").allocation.shares == ((3, 5),)
+    assert plan_of(problem.solve("data")).shares == ((3, 5),)
     assert problem.solve("data-equal").status == ea.Status.NO_SOLUTION
 
 
@@ -55,15 +54,15 @@ def test_what_does_not_fit_is_told() -> None:
     assert "not among the allowed" in only.solve("pipeline-equal").attempts[0]
     small = plain_pool(2, memory_bytes=8e8)
     assert "the nearest, device 0 (device-0), lacks 280 MB" in small.solve("single-best").attempts[0]
-    assert small.solve("pipeline-equal").allocation.layers == (3, 3)
+    assert plan_of(small.solve("pipeline-equal")).layers == (3, 3)
 
 
 def test_greedy_adds_while_it_helps() -> None:
     """A fast network: everybody; one that is slow: the fastest alone."""
     fast = plain_pool(4, flops_per_s=[1e12, 3e12, 2e12, 1e12], topology=ea.Topology.mesh(4, 1e12))
-    assert len(fast.solve("greedy").allocation.devices) == 4
+    assert len(plan_of(fast.solve("greedy")).devices) == 4
     slow = fast.replace(topology=ea.Topology.mesh(4, 1e3))
-    assert slow.solve("greedy").allocation.devices == (1,)
+    assert plan_of(slow.solve("greedy")).devices == (1,)
 
 
 def test_partition_is_the_best_of_all_layers() -> None:
@@ -75,13 +74,15 @@ def test_partition_is_the_best_of_all_layers() -> None:
         exact = []
         for a, b in itertools.combinations(range(1, 7), 2):
             counts = (a, b - a, 7 - b)
-            plan = ea.Plan("pipeline", tuple(groups), counts, tuple(shares))
-            exact.append((_first_bound(problem, cost, counts), problem.evaluate(plan).objective))
-        counts = partitions(cost, "pipeline", groups, shares)[0]
-        assert _first_bound(problem, cost, counts) == pytest.approx(min(exact)[0], rel=1e-9), seed
-        value, plan = best_partition(cost, "pipeline", groups)
+            one = ea.Plan("pipeline", tuple(groups), counts, tuple(shares))
+            exact.append((_first_bound(problem, cost, counts), problem.evaluate(one).objective))
+        first = partitions(cost, "pipeline", groups, shares)[0]
+        assert _first_bound(problem, cost, first) == pytest.approx(min(exact)[0], rel=1e-9), seed
+        best = best_partition(cost, "pipeline", groups)
+        assert best is not None
+        value, plan = best
         assert value == pytest.approx(problem.evaluate(plan).objective, rel=1e-12)
-        found.append(value / min(one for _, one in exact))
+        found.append(value / min(objective for _, objective in exact))
     assert min(found) >= 1.0 - 1e-12
     assert np.mean(found) < 1.02
 

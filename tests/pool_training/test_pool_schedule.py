@@ -97,10 +97,11 @@ def test_ties_are_broken_alike() -> None:
     """Equal devices and layers on a channel: `FastCost` draws up the timetables of the schedule to the last bit."""
     for seed in range(150):
         draw = np.random.default_rng(seed)
-        problem = plain_pool(2 + seed % 4, layers=6 + seed % 3, flops_per_s=np.full(2 + seed % 4, 0.7e12), forward_flops=1.3e10 / 3,
-                             backward_flops=2.6e10 / 3, batch=24, micro_batches=8, memory_bytes=1e12,
-                             topology=ea.Topology.shared(2 + seed % 4, 10 ** float(draw.uniform(6.0, 9.0))),
-                             parallelisms=("pipeline", "hybrid"))
+        devices = 2 + seed % 4
+        problem = plain_pool(devices, layers=6 + seed % 3, flops_per_s=np.full(devices, 0.7e12),
+                             forward_flops=1.3e10 / 3, backward_flops=2.6e10 / 3, batch=24, micro_batches=8,
+                             topology=ea.Topology.shared(devices, 10 ** float(draw.uniform(6.0, 9.0))),
+                             memory_bytes=1e12, parallelisms=("pipeline", "hybrid"))
         plan = random_plan(problem, seed)
         time = problem.evaluate(plan).time_s
         assert FastCost(problem).time_and_energy(plan)[0] == pytest.approx(time, rel=1e-12), seed
