@@ -33,6 +33,21 @@ def test_example(name: str, expected: str, tmp_path: Path) -> None:
     assert expected in run([str(ROOT / "examples" / name)], tmp_path)
 
 
+def test_pool_training(tmp_path: Path) -> None:
+    """Every answer about the smart home is printed, in less time than a user would give it."""
+    printed = run([str(ROOT / "examples" / "pool_training.py"), "0.5"], tmp_path)
+    for part in ("lower bound", "without it", "left out", "fits nowhere", "as given", "recovery", "CO2 / sample"):
+        assert part in printed, part
+
+
+def test_pool_pictures(tmp_path: Path) -> None:
+    """The pictures of the smart home are written, those of the documentation among them."""
+    run([str(ROOT / "examples" / "pool_pictures.py"), str(tmp_path / "images"), "0.5"], tmp_path)
+    shown = {p.name for p in (ROOT / "docs" / "images" / "pool_training").iterdir()}
+    assert shown
+    assert {p.name for p in (tmp_path / "images").iterdir()} >= shown | {"pareto.png", "faults.png"}
+
+
 def test_pictures(tmp_path: Path) -> None:
     """The script of the README's pictures writes all of them."""
     run([str(ROOT / "examples" / "campus_pictures.py"), str(tmp_path / "images")], tmp_path)
