@@ -15,6 +15,7 @@ from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.formulations.pool_training.faults import Backup, FaultReport, Loss
+from edgealloc.formulations.pool_training.given import problem_of
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.recovery import (
     Holding,
@@ -94,12 +95,12 @@ def faults(
     started = time.perf_counter()
     limit = math.inf if time_limit_s is None else time_limit_s
     options = {"gap": gap, "seed": seed, "threads": threads}
-    problem: PoolTraining = given.problem if isinstance(given, Solution) else given
+    problem = problem_of(given, "faults")
     store = _checked(problem, storage, every, iterations, outage_s)
     if isinstance(given, Solution):
         solution = given
     else:
-        solution = given.solve(method, time_limit_s=None if math.isinf(limit) else 0.4 * limit,
+        solution = problem.solve(method, time_limit_s=None if math.isinf(limit) else 0.4 * limit,
                                on_progress=on_progress, **options)  # type: ignore[arg-type]
     solution.require()
     plan, costs = solution.allocation, solution.costs

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.core.fields import short
 from edgealloc.errors import DataError, Fault, nearest
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ class Topology:
 
     def __post_init__(self) -> None:
         faults: list[Fault] = []
-        nodes = tuple(str(name) for name in self.nodes)
+        nodes = _names(self.nodes)
         for k, name in enumerate(nodes):
             if name in nodes[:k]:
                 faults.append(Fault(f"topology.nodes[{k}]", f"'{name}' is the name of node {nodes.index(name)}, too; "
                                                             "give every device and relay its own"))
-        ends = np.array(self.ends, dtype=np.int64).reshape(-1, 2) if np.size(self.ends) else np.empty((0, 2), np.int64)
+        ends = _checked_ends(self.ends, faults)
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "ends", _frozen(ends))
         count = len(ends)
@@ -98,7 +99,10 @@ class Topology:
         for name, low, open_low, unit in (("rate_bits_per_s", 0.0, True, "bit/s"), ("latency_s", 0.0, False, "s"),
                                           ("metric", 0.0, True, ""), ("joules_per_byte", 0.0, False, "J/B")):
             object.__setattr__(self, name, _checked_links(self, name, count, low, open_low, unit, faults))
-        medium = np.arange(count) if self.medium is None else np.array(self.medium)
+        try:
+            medium = np.arange(count) if self.medium is None else np.array(self.medium)
+        except ValueError:  # rows of several lengths
+            medium = np.empty(0)
         if medium.shape != (count,) or medium.dtype.kind not in "iu":
             faults.append(Fault("topology.medium", f"must be one whole number per link ({count}), or None"))
             medium = np.arange(count)
@@ -135,6 +139,8 @@ class Topology:
         if not hasattr(graph, "edges") or not hasattr(graph, "nodes"):
             raise DataError(f"topology: is a {type(graph).__name__}; give an edgealloc.Topology or a networkx graph")
         names = [str(node) for node in graph.nodes]
+        if isinstance(devices, str) or not isinstance(devices, (Iterable, type(None))):
+            raise DataError([Fault("device_names", f"is {short(devices)}; give a sequence of nodes")], "Topology")
         wanted = names if devices is None else [str(node) for node in devices]
         faults = [
             Fault(f"device_names[{k}]", f"'{name}' is no node of the topology; {nearest(name, names)}")
@@ -201,8 +207,11 @@ class Topology:
         """
         names = _names(devices)
         ends = [end for i in range(len(names)) for end in ((i, len(names)), (len(names), i))]
-        rate, latency = (np.repeat(np.broadcast_to(np.asarray(one, dtype=np.float64), (len(names),)), 2)
-                         for one in (rate_bits_per_s, latency_s))
+        faults: list[Fault] = []
+        rate, latency = (np.repeat(_checked_ports(name, one, len(names), faults), 2)
+                         for name, one in (("rate_bits_per_s", rate_bits_per_s), ("latency_s", latency_s)))
+        if faults:
+            raise DataError(faults, "Topology")
         return cls((*names, relay), np.array(ends, np.int64).reshape(-1, 2), rate, latency, None, 1.0, joules_per_byte)
 
     @classmethod
@@ -241,12 +250,17 @@ class Topology:
 
     def scaled(self, factor: float) -> Self:
         """The same network with every rate multiplied by `factor`."""
+        given: Any = factor
+        if not isinstance(given, (int, float, np.number)) or not 0.0 < given < math.inf:
+            raise DataError(f"factor: is {short(given)}; give a number > 0")
         return type(self)(self.nodes, self.ends, self.rate_bits_per_s * factor, self.latency_s, self.medium,
                           self.metric, self.joules_per_byte)
 
     def without(self, lost: Iterable[int]) -> Self:
-        """The network after nodes are gone, with the links that used them; the others keep their order."""
+        """The network after nodes (numbers) are gone, with the links that used them; the others keep their order."""
         gone = set(lost)
+        if unknown := sorted(gone - set(range(len(self.nodes)))):
+            raise DataError(f"lost: names node {unknown[0]}; there are 0 to {len(self.nodes) - 1}")
         keep = [k for k in range(len(self.nodes)) if k not in gone]
         new = {old: k for k, old in enumerate(keep)}
         here = np.array([a not in gone and b not in gone for a, b in self.ends], dtype=bool)
@@ -256,9 +270,36 @@ class Topology:
 
 
 def _names(devices: Sequence[str] | int) -> tuple[str, ...]:
-    if isinstance(devices, int):
+    if isinstance(devices, (int, np.integer)) and not isinstance(devices, bool) and devices >= 1:
         return tuple(f"device-{k}" for k in range(devices))
+    if isinstance(devices, (str, bool)) or not isinstance(devices, Iterable):
+        raise DataError(f"Topology: devices: is {short(devices)}; give a sequence of names, or their number")
     return tuple(str(name) for name in devices)
+
+
+def _checked_ends(value: Any, faults: list[Fault]) -> IntArray:
+    """Links as pairs of whole numbers (L, 2)."""
+    try:
+        given = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.full(1, math.nan)
+    if given.size == 0:
+        return np.empty((0, 2), np.int64)
+    if given.ndim != 2 or given.shape[1] != 2 or (given != np.floor(given)).any() or not np.isfinite(given).all():
+        faults.append(Fault("topology.ends", f"is {short(value)}; give two whole numbers for each link: the nodes that "
+                                             "it leaves and enters, by their places in `nodes`"))
+        return np.empty((0, 2), np.int64)
+    return np.asarray(given.astype(np.int64))
+
+
+def _checked_ports(name: str, value: Any, devices: int, faults: list[Fault]) -> FloatArray:
+    """A number for each port of a switch (D,)."""
+    try:
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), (devices,))
+    except (TypeError, ValueError):
+        faults.append(Fault(f"topology.{name}", f"is {short(value)}; give a number, or one for each of the {devices} "
+                                                "devices"))
+        return np.ones(devices)
 
 
 def _frozen(array: Any) -> Any:

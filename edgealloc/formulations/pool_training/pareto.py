@@ -29,6 +29,7 @@ from edgealloc.core.status import Termination
 from edgealloc.core.tables import markdown_table, text_table
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError
+from edgealloc.formulations.pool_training.given import problem_of
 from edgealloc.formulations.pool_training.plan import JOULES_PER_KWH, PARALLELISMS, Plan, PoolCosts
 from edgealloc.formulations.pool_training.views import plan_words
 from edgealloc.units import format_si
@@ -281,6 +282,7 @@ def pareto_front(
     InfeasibleError, SolverError
         No plan was found at all.
     """
+    problem = problem_of(problem, "pareto_front", solved=False)
     wanted: Any = points
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 2:
         raise DataError(f"points: is {points!r}; give an integer >= 2")

@@ -320,11 +320,27 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _not_whole(plan: Any) -> list[Fault]:
+    """What is no tuple of whole numbers where there must be one."""
+    whole = (int, np.integer)
+    if not all(isinstance(one, (tuple, list)) for one in (plan.stages, plan.layers, plan.shares)):
+        return [Fault("plan", "stages, layers and shares must be tuples, with an entry for each stage")]
+    faults = [Fault(f"plan.layers[{p}]", f"is {count!r}; give a whole number") for p, count in enumerate(plan.layers)
+              if not isinstance(count, whole)]
+    for name, parts in (("stages", plan.stages), ("shares", plan.shares)):
+        faults.extend(Fault(f"plan.{name}[{p}]", f"is {part!r}; give a tuple of whole numbers, one for each device")
+                      for p, part in enumerate(parts)
+                      if not isinstance(part, (tuple, list)) or not all(isinstance(one, whole) for one in part))
+    return faults
+
+
 def _plan_faults(problem: PoolTraining, plan: Plan) -> list[Fault]:
     """What is wrong with the form of a plan."""
     if plan.parallelism not in problem.parallelisms:
         return [Fault("plan.parallelism", f"is {plan.parallelism!r}; allowed here: {', '.join(problem.parallelisms)}")]
-    faults: list[Fault] = []
+    faults = _not_whole(plan)
+    if faults:
+        return faults
     if not plan.stages or not len(plan.stages) == len(plan.layers) == len(plan.shares):
         return [Fault("plan", f"has {len(plan.stages)} stages, {len(plan.layers)} numbers of layers and "
                               f"{len(plan.shares)} lists of shares; there must be as many of each, at least one")]
@@ -346,10 +362,10 @@ def _plan_faults(problem: PoolTraining, plan: Plan) -> list[Fault]:
     units = {"sequence": problem.tokens, "tensor": problem.heads, "single": problem.batch, "data": problem.batch}
     whole = units.get(plan.parallelism, problem.micro_batch)
     for p, (stage, shares) in enumerate(zip(plan.stages, plan.shares, strict=True)):
-        if len(shares) != len(stage) or any(one < 1 or one != int(one) for one in shares) or sum(shares) != whole:
+        if len(shares) != len(stage) or min(shares, default=1) < 1 or sum(shares) != whole:
             faults.append(Fault(f"plan.shares[{p}]", f"is {tuple(shares)}; give whole numbers >= 1 for {len(stage)} "
                                                      f"devices, {whole} in all"))
-    if any(count < 1 or count != int(count) for count in plan.layers) or sum(plan.layers) != problem.layers:
+    if min(plan.layers) < 1 or sum(plan.layers) != problem.layers:
         faults.append(Fault("plan.layers", f"is {tuple(plan.layers)}; the numbers must be >= 1 and sum to "
                                            f"{problem.layers}"))
     return faults

@@ -26,6 +26,7 @@ from edgealloc.formulations.pool_training.answers import (
 )
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.fault_search import faults
+from edgealloc.formulations.pool_training.given import problem_of
 from edgealloc.formulations.pool_training.partition import best_partition, score
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.recovery import best_repair
@@ -119,7 +120,7 @@ def participants(
         There is no plan.
     """
     clock = _Clock(time_limit_s, method, on_progress, gap=gap, seed=seed, threads=threads)
-    problem: PoolTraining = given.problem if isinstance(given, Solution) else given
+    problem = problem_of(given, "participants")
     solution = _solved(given, clock, 3.0)
     plan, objective = solution.allocation, solution.objective
     if plan is None or objective is None:
@@ -293,6 +294,7 @@ def parallelisms(
     Parallelisms
         Also of parallelisms in which the model fits nowhere.
     """
+    problem = problem_of(problem, "parallelisms", solved=False)
     clock = _Clock(time_limit_s, method, on_progress, gap=gap, seed=seed, threads=threads)
     solutions: dict[str, PoolSolution] = {}
     interrupted = False
@@ -344,7 +346,7 @@ def arrangements(
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         raise DataError(f"orders: is {wanted!r}; give an integer >= 1")
     clock = _Clock(time_limit_s, method, on_progress, gap=gap, seed=seed, threads=threads)
-    problem: PoolTraining = given.problem if isinstance(given, Solution) else given
+    problem = problem_of(given, "arrangements")
     plan = _solved(given, clock, 2.0).allocation
     if plan is None:
         raise AssertionError("`require` has raised")
@@ -449,6 +451,7 @@ def plan_pool(
     SolverError
         No plan was found.
     """
+    problem = problem_of(problem, "plan_pool", solved=False)
     clock = _Clock(time_limit_s, method, on_progress, gap=gap, seed=seed, threads=threads)
     options: dict[str, Any] = {"method": method, "gap": gap, "seed": seed, "threads": threads,
                                "on_progress": on_progress}

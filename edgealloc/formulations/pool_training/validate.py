@@ -125,6 +125,9 @@ def _names(value: Any, devices: int, faults: list[Fault]) -> tuple[str, ...] | N
 
 
 def _parallelisms(value: Any, faults: list[Fault]) -> tuple[str, ...]:
+    if not isinstance(value, (str, Sequence, set, frozenset)):
+        faults.append(Fault("parallelisms", f"is {short(value)}; give some of {', '.join(PARALLELISMS)}"))
+        return PARALLELISMS
     wanted = (value,) if isinstance(value, str) else tuple(value)
     unknown = [one for one in wanted if one not in PARALLELISMS]
     if unknown or not wanted:
@@ -179,9 +182,9 @@ def _check_together(result: dict[str, Any], faults: list[Fault]) -> None:
     faulty = {fault.field.partition("[")[0] for fault in faults}
     if not faulty & {"batch", "micro_batches"} and result["batch"] % result["micro_batches"]:
         batch = result["batch"]
-        divisors = [k for k in range(1, batch + 1) if batch % k == 0]
+        divisors = [k for k in range(1, min(batch, 1000) + 1) if batch % k == 0]
         faults.append(Fault("micro_batches", f"is {result['micro_batches']}; it must divide the batch of {batch}: "
-                                             f"one of {', '.join(map(str, divisors))}"))
+                                             f"one of {', '.join(map(str, divisors))}{' ...' * (batch > 1000)}"))
     pair = ("replicated_activation_bytes", "activation_bytes")
     if not faulty & set(pair) and (result[pair[0]] > result[pair[1]]).any():
         y = int(np.flatnonzero(result[pair[0]] > result[pair[1]])[0])
