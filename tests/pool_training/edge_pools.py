@@ -12,7 +12,7 @@ import edgealloc as ea
 
 
 def tiny_pool(seed: int, devices: int | None = None, layers: int | None = None,
-              parallelisms: Sequence[str] | None = None, **fixed: Any) -> ea.PoolTraining:
+              parallelisms: Sequence[str] | None = None, shape: str | None = None, **fixed: Any) -> ea.PoolTraining:
     """A pool that `brute` can search; the same for the same arguments."""
     draw = np.random.default_rng(seed)
     D = devices or int(draw.integers(1, 4))
@@ -21,7 +21,8 @@ def tiny_pool(seed: int, devices: int | None = None, layers: int | None = None,
     ties = draw.random() < 0.3
     rate, latency = 10 ** draw.uniform(5.5, 9.5), float(draw.choice([0.0, 1e-3, 0.05]))
     joules = float(draw.choice([0.0, 1e-8, 1e-6]))
-    shape = ("shared", "star", "line", "mesh", "graph")[int(draw.integers(0, 5))]
+    drawn = ("shared", "star", "line", "mesh", "graph")[int(draw.integers(0, 5))]
+    shape = shape or drawn
     if shape == "graph":
         ends = [(i, j) for i in range(D) for j in range(D) if i != j]
         topology = ea.Topology(tuple(f"d{k}" for k in range(D)), np.array(ends).reshape(-1, 2),

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from edgealloc import Plan, PoolCosts, PoolTraining, Solution, Topology
 
-__all__ = ["TOPOLOGIES", "objective_of", "plain_pool", "plan_of", "random_pool"]
+__all__ = ["TOPOLOGIES", "draws", "objective_of", "plain_pool", "plan_of", "random_pool"]
 
 TOPOLOGIES = ("shared", "star", "line", "mesh")
+
+
+def draws(usual: int, turn: int = 0, turns: int = 1) -> range:
+    """Seeds of random pools: `usual` of them, EDGEALLOC_NIGHTLY times as many, or EDGEALLOC_SHARE of them.
+
+    `turn` of `turns` tests has every `turns`-th seed, so that none is drawn twice.
+    """
+    wanted = usual * max(1, int(os.environ.get("EDGEALLOC_NIGHTLY", "0")))
+    wanted = max(4, round(wanted * float(os.environ.get("EDGEALLOC_SHARE", "1"))))
+    return range(turn, turns * wanted, turns)
 
 
 def plain_pool(devices: int = 3, **changes: Any) -> PoolTraining:
