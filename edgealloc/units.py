@@ -11,7 +11,7 @@ import math
 import re
 from typing import Final
 
-__all__ = ["UNITS", "db_to_linear", "dbm_to_watt", "format_si", "parse_quantity", "watt_to_dbm"]
+__all__ = ["UNITS", "db_to_linear", "dbm_to_watt", "format_count", "format_si", "parse_quantity", "watt_to_dbm"]
 
 _PREFIX: Final = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
                   "T": 1e12, "P": 1e15}
@@ -130,6 +130,17 @@ def _example(unit: str) -> str:
                 "FLOP/cycle": "'1024 FLOP/cycle'", "J/FLOP": "'3.6 pJ/FLOP'", "bit/s": "'100 Mbit/s'",
                 "W/Hz": "'-174 dBm/Hz'", "W*s^3": "'1e-27 W*s^3'", "": "'0.3' or '7 dB'"}
     return examples.get(unit, f"'1 {unit}'")
+
+
+def format_count(number: int, noun: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> format_count(1, "device"), format_count(2, "device"), format_count(3, "micro-batch")
+    ('1 device', '2 devices', '3 micro-batches')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:

@@ -176,14 +176,6 @@ def writable(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> 
         raise DataError(f"{option}: there is no folder {path.parent}")
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Save a matplotlib figure; the suffix says the format."""
-    try:
-        figure.savefig(path, bbox_inches="tight")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot write {path}: {error}") from error
-
-
 def load_plugin(path: Path | None) -> None:
     """Run a user's file, which calls ``edgealloc.register_method``."""
     if path is None:

@@ -15,7 +15,6 @@ from edgealloc.cli.common import (
     load_plugin,
     print_json,
     progress,
-    save_figure,
     writable,
 )
 
@@ -37,18 +36,19 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="Only the table, as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Only the table, as LaTeX.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the table to a .csv file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the comparison.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the comparison (.png, .pdf or .svg).")] = None,
     plugin: Annotated[Path | None, typer.Option(help="A Python file that registers methods.")] = None,
 ) -> int | None:
     """Compare methods on a scenario; gaps are to the best bound that any of them proved."""
     from edgealloc.comparison import compare as compare_methods
+    from edgealloc.core.figures import SUFFIXES
     from edgealloc.errors import DataError
     from edgealloc.scenarios.scenario import Scenario
 
     if as_json + markdown + latex > 1:
         raise DataError("give only one of --json, --markdown and --latex")
     writable(out, "--out", (".csv",))
-    writable(plot, "--plot")
+    writable(plot, "--plot", SUFFIXES)
     load_plugin(plugin)
     scenario = Scenario.load(file)
     problem = scenario.problem()
@@ -99,6 +99,8 @@ def _write(table: Comparison, out: Path | None, plot: Path | None) -> None:
         table.to_frame().to_csv(out, index=False)
     if plot is not None:
         import matplotlib as mpl
+
+        from edgealloc.core.figures import save_figure
 
         mpl.use("Agg")  # no display is needed to write a file
         save_figure(table.plot(), plot)

@@ -16,7 +16,6 @@ from edgealloc.cli.common import (
     load_plugin,
     print_json,
     progress,
-    save_figure,
     writable,
 )
 
@@ -37,7 +36,7 @@ def solve(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Where the gap comes from, what holds the cuts.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the solution (.npz) or its users or devices (.csv).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the allocation; see --what.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the allocation (.png, .pdf or .svg); see --what.")] = None,
     what: Annotated[
         str | None,
         typer.Option(help="What --plot draws, such as map or convergence; an unknown name lists what there is."),
@@ -47,12 +46,13 @@ def solve(
     plugin: Annotated[Path | None, typer.Option(help="A Python file that registers methods.")] = None,
 ) -> int | None:
     """Solve a scenario: who does what with which resources, and what is proven about it."""
+    from edgealloc.core.figures import SUFFIXES
     from edgealloc.core.solution import Solution
     from edgealloc.core.status import Termination
     from edgealloc.scenarios.scenario import Scenario
 
     for path, option in ((plot, "--plot"), (plot_convergence, "--plot-convergence")):
-        writable(path, option)
+        writable(path, option, SUFFIXES)
     writable(out, "--out", (".npz", ".csv"))
     load_plugin(plugin)
     scenario = Scenario.load(file)
@@ -90,6 +90,8 @@ def _write(
     written: list[Path] = []
     if any(path is not None for path, _ in plots):
         import matplotlib as mpl
+
+        from edgealloc.core.figures import save_figure
 
         mpl.use("Agg")  # no display is needed to write a file
     for path, what in plots:

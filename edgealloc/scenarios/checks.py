@@ -7,6 +7,7 @@ keys of a section are good by themselves (`salvage`), not on the section as a wh
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +78,13 @@ def _declared_kind(raw: Mapping[str, Any], faults: list[Fault]) -> str:
     else:
         faults.append(Fault("problem", f"is {short(name)}; expected {expected}{close_word(name, expected)}"))
     tables = {kind: kind_named(kind).schema.document.model_fields for kind in KINDS}
-    return max(tables, key=lambda kind: len(tables[kind].keys() & raw.keys()))
+    like = difflib.SequenceMatcher(None, str(name))
+
+    def likeness(kind: str) -> tuple[int, float]:
+        like.set_seq2(kind)
+        return len(tables[kind].keys() & raw.keys()), like.ratio()
+
+    return max(tables, key=likeness)
 
 
 def _unique(faults: list[Fault]) -> list[Fault]:

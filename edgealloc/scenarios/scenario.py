@@ -220,8 +220,7 @@ class Scenario:
 
         return write_toml(self, Path(path), comments=comments)
 
-    # ---- problems
-    # ---------------------------------------------------------------------------------------------------
+    # ---- problems ----------------------------------------------------------------------------------------------------
 
     def split_training(self, weights: Weights | None = None, **overrides: Any) -> SplitTraining:
         """The split fine-tuning problem (Liu & Zhao) of this scenario.
@@ -229,11 +228,9 @@ class Scenario:
         Parameters
         ----------
         weights : Weights, optional
-            Instead of the scenario's. Without a reference of their own they are relative to the scenario's:
-            the
-            average delay, energy and instability of a user under the reference allocation (best-gain server,
-            cut in
-            the middle, equal shares, full power and clock).
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: the average
+            delay, energy and instability of a user under the reference allocation (best-gain server, cut in the middle,
+            equal shares, full power and clock).
         **overrides
             Fields of `SplitTraining` to replace, such as ``stability_limit=0.01``.
 
@@ -283,8 +280,7 @@ class Scenario:
             raise DataError(problem_faults(self.document, parts.schema, error.faults), where) from error
         return problem.replace(**overrides) if overrides else problem
 
-    # ---- facts
-    # --------------------------------------------------------------------------------------------------------
+    # ---- facts -------------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -329,8 +325,7 @@ class Scenario:
         """One line: who, where, which model."""
         return kind_named(self.kind).headline(self)
 
-    # ---- changes
-    # ------------------------------------------------------------------------------------------------------
+    # ---- changes -----------------------------------------------------------------------------------------------------
 
     def mapping(self) -> dict[str, Any]:
         """The declaration as plain values, only what was given: what `from_mapping` and a file take."""

@@ -34,7 +34,7 @@ from edgealloc.core.tables import text_table
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.recovery import Moves
 from edgealloc.formulations.pool_training.views import plan_words
-from edgealloc.units import format_si
+from edgealloc.units import format_count, format_si
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,11 +268,11 @@ class FaultReport:
             pairs = ", ".join(f"{names[i]} on {names[k]}" for i, k in sorted(backup.keepers.items()))
             pairs = pairs if len(pairs) <= 100 else f"of {len(backup.keepers)} devices"
             what = "copies" if backup.kind == "replica" else "snapshots"
-            lines.append(f"backup       {what} {pairs}, every {_count(backup.every, 'iteration')}: "
+            lines.append(f"backup       {what} {pairs}, every {format_count(backup.every, 'iteration')}: "
                          f"{format_si(float(backup.kept_bytes.sum()), 'B')}, {format_si(backup.seconds, 's')} and "
                          f"{format_si(backup.joules, 'J')} each time")
             if backup.best_every != backup.every:
-                lines.append(f"             best would be every {_count(backup.best_every, 'iteration')}")
+                lines.append(f"             best would be every {format_count(backup.best_every, 'iteration')}")
         anew = [str(self.problem.device_names[loss.device]) for loss in self.losses if loss.starts_anew]
         if anew:
             lines.append(f"no backup    survives the loss of {', '.join(anew)}: the training starts anew")
@@ -343,7 +343,3 @@ class FaultReport:
 def _unit(seconds: float) -> tuple[float, str]:
     """Factor and unit of a time axis."""
     return (1.0 / 60.0, "min") if seconds >= 300.0 else (1.0, "s") if seconds >= 0.5 else (1e3, "ms")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -14,7 +14,7 @@ from edgealloc.formulations.pool_training.costs import memory_bytes
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, schedule
 from edgealloc.formulations.pool_training.sharing import equal_shares
-from edgealloc.units import format_si
+from edgealloc.units import format_count, format_si
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
@@ -186,13 +186,13 @@ def diagnosis(problem: PoolTraining, plan: Plan | None = None) -> Diagnosis:
             there, needed = (format_si(float(amount[i]), "B") for amount in (problem.memory_bytes, raised))
             conflicts.append(Conflict("memory_bytes", problem.device_label(int(i)), float(lacks[i]), "B",
                                       f"give it {needed} instead of {there} for a {plan.parallelism} plan of "
-                                      f"{len(plan.devices)} devices"))
+                                      f"{format_count(len(plan.devices), 'device')}"))
         changes["memory_bytes"] = raised
     if problem.deadline_s is not None:
         seconds = schedule(problem, plan).time_s
         if seconds > problem.deadline_s:
             conflicts.append(Conflict("deadline_s", "the iteration", seconds - problem.deadline_s, "s",
-                                      f"allow {seconds:.6g} s, which a {plan.parallelism} plan of {len(plan.devices)} "
-                                      "devices takes"))
+                                      f"allow {seconds:.6g} s, which a {plan.parallelism} plan of "
+                                      f"{format_count(len(plan.devices), 'device')} takes"))
             changes["deadline_s"] = seconds
     return Diagnosis(tuple(conflicts), changes)

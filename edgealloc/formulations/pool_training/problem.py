@@ -24,7 +24,7 @@ from edgealloc.formulations.pool_training.network import Network
 from edgealloc.formulations.pool_training.plan import PARALLELISMS, Plan, PoolCosts
 from edgealloc.formulations.pool_training.schedule import Schedule, schedule
 from edgealloc.formulations.pool_training.validate import checked_fields
-from edgealloc.units import format_si
+from edgealloc.units import format_count, format_si
 
 __all__ = ["PoolTraining"]
 
@@ -272,8 +272,8 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         return result
 
     def comparison_columns(self, allocation: Plan, costs: PoolCosts) -> Mapping[str, Any]:
-        numbers: Mapping[str, float] = resolve(f"{_HERE}.views:comparison_columns")(costs)
-        return {"parallelism": allocation.parallelism, **numbers}
+        columns: Mapping[str, Any] = resolve(f"{_HERE}.views:comparison_columns")(allocation, costs)
+        return columns
 
     def sizes(self) -> Mapping[str, int]:
         return {"devices": self.devices, "links": self.topology.links, "layers": self.layers, "batch": self.batch,
@@ -293,7 +293,7 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         """A plan that keeps the limits proves that there is one; `diagnose` cannot see every way to miss them."""
         plan: Plan = resolve(f"{_HERE}.feasibility:least_missing")(self)[0]
         if self.relative_violation(plan) == 0.0:
-            members = _count(len(plan.devices), "device")
+            members = format_count(len(plan.devices), "device")
             return True, f"feasible: a {plan.parallelism} plan of {members} keeps the limits"
         return super().unjudged()
 
@@ -305,19 +305,17 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         """One line: sizes and what is modelled."""
         name = f" '{self.source}'" if self.source else ""
         relays = len(self.topology.nodes) - self.devices
-        network = f"{self.topology.links} links" + (f" over {relays} relays" if relays else "")
+        over = f" over {format_count(relays, 'relay')}" if relays else ""
+        network = format_count(self.topology.links, "link") + over
         network = "one shared channel" if self.topology.media == 1 and self.topology.links > 1 else network
         limits = "" if self.deadline_s is None else f"; deadline {self.deadline_s:g} s"
         only = "" if self.parallelisms == PARALLELISMS else f"; only {', '.join(self.parallelisms)}"
-        return (f"pool training{name}: {self.devices} devices, {network}, {self.layers} layers, batch {self.batch} in "
-                f"{self.micro_batches} micro-batches{limits}{only}")
+        return (f"pool training{name}: {format_count(self.devices, 'device')}, {network}, "
+                f"{format_count(self.layers, 'layer')}, batch {self.batch} in "
+                f"{format_count(self.micro_batches, 'micro-batch')}{limits}{only}")
 
     def plot_solution(self, solution: Solution[Plan, PoolCosts], what: str, ax: Any) -> Any:
         return resolve(f"{_HERE}.plots:plot")(self, solution, what, ax)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _not_whole(plan: Any) -> list[Fault]:

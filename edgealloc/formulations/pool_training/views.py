@@ -14,7 +14,7 @@ from edgealloc.core.tables import text_table
 from edgealloc.formulations.pool_training.costs import memory_bytes
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.schedule import Schedule
-from edgealloc.units import format_si
+from edgealloc.units import format_count, format_si
 
 if TYPE_CHECKING:
     from edgealloc.core.solution import Solution
@@ -39,13 +39,14 @@ NAMES_SHOWN: Final = 8
 BAR: Final = 12
 
 
-def comparison_columns(costs: PoolCosts) -> dict[str, float]:
+def comparison_columns(allocation: Plan, costs: PoolCosts) -> dict[str, str | float]:
     """What a table of methods shows of each, beside its objective (SI units in the names)."""
     return {
+        "parallelism": allocation.parallelism,
         "time_s": costs.time_s,
         "energy_j": costs.energy_j,
         "energy_per_sample_j": costs.energy_per_sample_j,
-        "devices_used": float((costs.memory_bytes > 0.0).sum()),
+        "devices_used": float(len(allocation.devices)),
     }
 
 
@@ -227,7 +228,7 @@ def summary_lines(problem: PoolTraining, solution: Solution[Plan, PoolCosts]) ->
 
 def _plan_lines(problem: PoolTraining, plan: Plan) -> list[str]:
     count = len(plan.devices)
-    whole = f"{_count(problem.layers, 'layer')}, batch {problem.batch}"
+    whole = f"{format_count(problem.layers, 'layer')}, batch {problem.batch}"
     said = {
         "single": f"one device trains the whole model ({whole})",
         "data": f"data parallelism: {count} devices have the whole model ({whole}) and share the samples of the batch",
@@ -243,7 +244,7 @@ def _plan_lines(problem: PoolTraining, plan: Plan) -> list[str]:
     idle = [str(problem.device_names[i]) for i in range(problem.devices) if i not in set(plan.devices)]
     if idle:
         more = f" and {len(idle) - NAMES_SHOWN} more" if len(idle) > NAMES_SHOWN else ""
-        lines.append(f"left out     {len(idle)} of {_count(problem.devices, 'device')}: "
+        lines.append(f"left out     {len(idle)} of {format_count(problem.devices, 'device')}: "
                      f"{', '.join(idle[:NAMES_SHOWN])}{more}")
     return lines
 
@@ -358,10 +359,6 @@ def _percent(part: float, whole: float) -> str:
     if 0.0 < share < 0.1:
         return "<0.1 %"
     return f"{share:.0f} %" if share >= 99.95 else f"{share:.1f} %"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _price(value: float) -> str:

@@ -41,7 +41,8 @@ from edgealloc.formulations.split_training.explain_gap import (
 from edgealloc.formulations.split_training.limits import server_memory_need
 from edgealloc.formulations.split_training.reduced import reduce
 from edgealloc.formulations.split_training.resources import settle
-from edgealloc.formulations.split_training.views import _count, _percent, _price, server_label
+from edgealloc.formulations.split_training.views import _percent, _price, server_label
+from edgealloc.units import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,8 +248,9 @@ def _gap_lines(e: Explanation) -> list[str]:
     lines += ["  " + line for line in text_table([f"part of the {what}", "amount", "share"], table).splitlines()]
     users = e.users["user"].size
     if e.proven:
-        lines.append(f"  reduced costs leave {totals['open_options']} of {_count(totals['options'], 'option')} open "
-                     f"to a better solution; {users - totals['open_users']} of {_count(users, 'user')} are decided")
+        options = format_count(totals["options"], "option")
+        lines.append(f"  reduced costs leave {totals['open_options']} of {options} open to a better solution; "
+                     f"{users - totals['open_users']} of {format_count(users, 'user')} are decided")
     n = int(np.argmax(e.users["reduced_cost"]))
     amount = float(e.users["reduced_cost"][n])
     if amount > 1e-12 * abs(objective):
@@ -293,7 +295,7 @@ def _server_lines(e: Explanation) -> list[str]:
         rows.append(cells)
     lines += ["  " + line for line in text_table(header, rows).splitlines()]
     if len(order) > _SERVERS:
-        lines.append(f"  and {_count(len(order) - _SERVERS, 'server')} more with "
+        lines.append(f"  and {format_count(len(order) - _SERVERS, 'server')} more with "
                      f"{_percent(float(table['price_share'][order[_SERVERS:]].sum()), 1.0)} of the objective in prices")
     for name in limited:
         price = table[f"{name}_bound_price"]
@@ -310,7 +312,7 @@ def _split_lines(e: Explanation) -> list[str]:
     names = np.unique(split["user"])
     if not names.size:
         return ["", "no user is split in the fractional optimum at these prices"]
-    lines = ["", f"{_count(names.size, 'user')} split in the fractional optimum at these prices "
+    lines = ["", f"{format_count(names.size, 'user')} split in the fractional optimum at these prices "
              f"(it balances capacities to within {_percent(e.totals['imbalance'], 1.0)} of their worth"
              f"{'; better prices would balance more' if e.totals['imbalance'] > 0.02 else ''}):"]
     cost = e.users["reduced_cost"][names]
@@ -325,7 +327,7 @@ def _split_lines(e: Explanation) -> list[str]:
         rows.append([problem.user_label(n), _does(e, n), _price(float(e.users["reduced_cost"][n])), ", ".join(parts)])
     lines += ["  " + line for line in text_table(["user", "does", "pays", "fractional optimum"], rows).splitlines()]
     if names.size > _SPLIT:
-        lines.append(f"  and {_count(names.size - _SPLIT, 'user')} more (split_frame(), or --json)")
+        lines.append(f"  and {format_count(names.size - _SPLIT, 'user')} more (split_frame(), or --json)")
     return lines
 
 
@@ -340,12 +342,12 @@ def _cut_lines(e: Explanation) -> list[str]:
     lines += ["  " + line for line in text_table(["users", "share", "held by"], rows).splitlines()]
     rest = list(e.held.values())[_HELD:]
     if rest:
-        lines.append(f"  and {_count(sum(rest), 'user')} more held by {_count(len(rest), 'other reason')}")
+        lines.append(f"  and {format_count(sum(rest), 'user')} more held by {format_count(len(rest), 'other reason')}")
     gain = np.nan_to_num(users["saved_by_a_layer"])
     movers = int((users["verdict"] == "would move").sum())
     if movers:
         early = ", which the gap asked for did not need" if e.solution.status == "optimal" else ""
-        lines.append(f"  {_count(movers, 'user')} would still gain by a single move: at most "
+        lines.append(f"  {format_count(movers, 'user')} would still gain by a single move: at most "
                      f"{_price(float(gain[users['verdict'] == 'would move'].max()))} each{early}")
     slack = np.fmin(users["more_total"], users["less_total"])
     order = np.lexsort((np.where(np.isnan(slack), np.inf, slack), -gain, users["verdict"] != "would move"))
@@ -357,7 +359,7 @@ def _cut_lines(e: Explanation) -> list[str]:
     header = ["user", "does", "one more", "dearer by", "one less", "dearer by", "held by"]
     lines += ["", *("  " + line for line in text_table(header, shown).splitlines())]
     if total > _USERS:
-        lines.append(f"  and {_count(total - _USERS, 'user')} more (to_frame(), or --json)")
+        lines.append(f"  and {format_count(total - _USERS, 'user')} more (to_frame(), or --json)")
     return lines
 
 

@@ -31,6 +31,7 @@ from edgealloc.formulations.split_training.limits import (
 from edgealloc.formulations.split_training.methods import METHODS
 from edgealloc.formulations.split_training.validate import checked_fields
 from edgealloc.system.stability import Stability
+from edgealloc.units import format_count
 
 __all__ = ["SplitTraining"]
 
@@ -380,16 +381,12 @@ class SplitTraining(Problem[Allocation, Costs]):
         ]
         limited = ", ".join(one for one in limits if one)
         name = f" '{self.source}'" if self.source else ""
-        return (f"split training{name}: {_count(self.users, 'user')}, {_count(self.servers, 'server')}, "
-                f"{_count(self.layers, 'layer')}, "
-                f"{energy} servers, {self.stability.model} stability{upload}{'; with ' + limited if limited else ''}")
+        return (f"split training{name}: {format_count(self.users, 'user')}, {format_count(self.servers, 'server')}, "
+                f"{format_count(self.layers, 'layer')}, {energy} servers, "
+                f"{self.stability.model} stability{upload}{'; with ' + limited if limited else ''}")
 
     def plot_solution(self, solution: Solution[Allocation, Costs], what: str, ax: Any) -> Any:
         return resolve(f"{_HERE}.plots:plot")(self, solution, what, ax)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _ratio(work: FloatArray, speed: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgealloc.core.tables import text_table
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
-from edgealloc.units import format_si
+from edgealloc.units import format_count, format_si
 
 if TYPE_CHECKING:
     from edgealloc.core.solution import Solution
@@ -160,10 +160,10 @@ def _cut_lines(problem: SplitTraining, allocation: Allocation) -> list[str]:
     bars = "".join(_BLOCKS[level] for level in levels)
     if len(bars) <= 100:
         lines.append(f"cuts         0 |{bars}| {problem.layers} local layers (tallest bar: "
-                     f"{_count(int(counts.max()), 'user')} at {int(counts.argmax())})")
+                     f"{format_count(int(counts.max()), 'user')} at {int(counts.argmax())})")
     if offloaded:
         lines.append(f"             mean {float(cut[split].mean()):.3g} local layers of those who offload; "
-                     f"{inside} of {_count(problem.users, 'cut')} strictly inside the allowed range")
+                     f"{inside} of {format_count(problem.users, 'cut')} strictly inside the allowed range")
     return lines
 
 
@@ -242,10 +242,6 @@ def _percent(part: float, whole: float) -> str:
     if 0.0 < share < 0.1:
         return "<0.1 %"
     return f"{share:.0f} %" if share >= 99.95 else f"{share:.1f} %"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _price(value: float) -> str:
