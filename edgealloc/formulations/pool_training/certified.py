@@ -26,9 +26,8 @@ from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolD
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
 from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.neighbours import improve
-from edgealloc.formulations.pool_training.partition import best_partition
 from edgealloc.formulations.pool_training.pipelines import GUARD, solve_layered, work_of
+from edgealloc.formulations.pool_training.plan_search import PlanSearch
 from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
 
 if TYPE_CHECKING:
@@ -50,8 +49,6 @@ MOST_CODES: Final = 1 << 16
 #: Sets whose plans are tried, and labels that are traced back in a round.
 TRIED_SETS: Final = 200
 TRACED: Final = 6
-#: Stages of the longest chain that is tried before anything is known.
-MOST_FIRST: Final = 8
 
 
 class _Bounds:
@@ -68,6 +65,11 @@ class _Bounds:
     def value(self) -> float:
         """Of all plans."""
         return min(self.of.values())
+
+    @property
+    def enough(self) -> float:
+        """Objective that closes the gap."""
+        return self.value / max(1.0 - self.best.run.gap, 1e-300)
 
     def raise_to(self, parallelism: str, bound: float, stage: str) -> None:
         """Take a bound and report."""
@@ -127,37 +129,28 @@ def _stages(
     layered = [one for one in ("pipeline", "hybrid") if one in problem.parallelisms]
     if not layered:
         return
-    _first_pipelines(cost, best, layered)
+    search = PlanSearch(cost, best, layered)
+    search.begin(bounds.enough)
+    run.report("first plans", 0, best.value, bounds.value)
     done: dict[str, tuple[int, int]] = {}
-    searched: set[object] = set()
     for number in range(max(len(rounds) for rounds in ROUNDS.values())):
         for parallelism in layered:
             if bounds.open(parallelism):
                 budget, buckets = ROUNDS[parallelism][number]
                 budget = min(budget, 0.67 * run.time_limit_s * LABELS_PER_S[parallelism])
-                _round(cost, best, bounds, choices, parallelism, budget, buckets, done, searched)
-
-
-def _first_pipelines(cost: FastCost, best: Incumbent, layered: list[str]) -> None:
-    """Chains of the fastest devices and of those with the most memory, so that there is something to beat."""
-    problem = cost.problem
-    everybody = range(problem.devices)
-    orders = (sorted(everybody, key=lambda i: (-cost.speed[i], i)), sorted(everybody, key=lambda i: (-cost.free[i], i)))
-    for count in range(1, min(problem.devices, problem.layers, MOST_FIRST) + 1):
-        for parallelism in layered:
-            for order in orders:
-                found = best_partition(cost, parallelism, [(i,) for i in order[:count]], keep=2)
-                if found is not None:
-                    best.offer(found[1])
-                best.run.check_time()
+                _round(search, bounds, choices, parallelism, budget, buckets, done)
+    if any(bounds.open(parallelism) for parallelism in layered):
+        search.finish(bounds.enough)
+        run.report("search", 0, best.value, bounds.value)
 
 
 def _round(
-    cost: FastCost, best: Incumbent, bounds: _Bounds, choices: list[DeviceTypes], parallelism: str, budget: float,
-    buckets: int, done: dict[str, tuple[int, int]], searched: set[object],
+    search: PlanSearch, bounds: _Bounds, choices: list[DeviceTypes], parallelism: str, budget: float, buckets: int,
+    done: dict[str, tuple[int, int]],
 ) -> None:
     """One dynamic program with as many types as the budget allows, then local search from the plans behind it."""
-    run, hybrid = best.run, parallelism == "hybrid"
+    best, hybrid = search.best, parallelism == "hybrid"
+    run = best.run
     affordable = [one for one in choices if work_of(one, hybrid=hybrid, buckets=buckets) <= budget]
     if not affordable:
         return
@@ -169,15 +162,10 @@ def _round(
         return
     done[parallelism] = (types.types, buckets)
     bounds.raise_to(parallelism, found.bound, f"{parallelism}, {types.types} types")
-    began = run.seconds
-    until = began + 0.1 * min(run.seconds_left, 100.0)
-    for plan in found.plans(cost, TRACED, best.value):
-        if plan not in searched and bounds.open(parallelism):
-            searched.add(plan)
-            improve(cost, best, plan, until)
-    if best.plan is not None and best.plan.parallelism == parallelism and best.plan not in searched:
-        searched.add(best.plan)
-        improve(cost, best, best.plan, until)
+    if bounds.open(parallelism):
+        search.add(found.plans(search.cost, TRACED, best.value), bounds.enough)
+    if bounds.open(parallelism):
+        search.more(bounds.enough)
     run.report(f"{parallelism} search", 0, best.value, bounds.value)
 
 

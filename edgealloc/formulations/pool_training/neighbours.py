@@ -1,120 +1,227 @@
-"""Local search around a pipeline: devices swapped, put in or left out, groups joined or split, layers moved."""
+"""Neighbours of a pipeline of groups: what a search by chance changes in one step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
 
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.partition import improved, partitions, pipeline_fits, score
-from edgealloc.formulations.pool_training.pipelines import group_plan
-from edgealloc.formulations.pool_training.plan import Plan
-
-__all__ = ["improve"]
+__all__ = ["Draft", "Neighbours"]
 
 Groups = list[tuple[int, ...]]
 
 
-def improve(cost: FastCost, best: Incumbent, plan: Plan, until_s: float) -> Plan | None:
-    """The best plan reached from `plan` by single moves; everything better than `best` is offered to it.
+@dataclass(frozen=True)
+class Draft:
+    """A pipeline that is not complete.
+
+    Attributes
+    ----------
+    stages : list of groups
+    layers : tuple of int or None
+        None: to be found for the groups.
+    shares : list
+        Samples of the members of every group; None: to be found.
+    """
+
+    stages: Groups
+    layers: tuple[int, ...] | None
+    shares: list[tuple[int, ...] | None]
+
+
+class Neighbours:
+    """Draws neighbours of pipelines.
 
     Parameters
     ----------
-    until_s : float
-        When to stop, in seconds of the run.
-
-    Raises
-    ------
-    TimeUpError
+    numbers : Random
+    devices : list of int
+        Those that may take part.
+    room : int
+        Most devices in a group.
+    layers : int
     """
-    if not _fits(cost, plan):
-        return None
-    value, plan = improved(cost, score(cost, plan), plan)
-    best.offer(plan)
-    moved = True
-    while moved:
-        moved = False
-        for groups, layers in _moves(cost, plan):
-            if best.run.seconds > until_s:
-                return plan
-            best.run.check_time()
-            other = _best_with(cost, plan.parallelism, groups, layers)
-            if other is None:
-                continue
-            now = score(cost, other)
-            if now < value * (1.0 - 1e-9):
-                value, plan = improved(cost, now, other)
-                best.offer(plan)
-                moved = True
-                break
-    return plan
 
+    def __init__(self, numbers: Random, devices: list[int], room: int, layers: int) -> None:
+        self.numbers, self.devices, self.room, self.layers = numbers, devices, room, layers
+        moves = _GROUPED if room > 1 else _ALONE
+        self._moves, self._sums = list(moves), list(itertools.accumulate(moves.values()))
 
-def _fits(cost: FastCost, plan: Plan) -> bool:
-    return pipeline_fits(cost, plan.parallelism, plan.stages, plan.first_layers, plan.shares)
+    def draw(self, now: Draft) -> Draft | None:
+        """A random neighbour of a complete pipeline; None if the move that was drawn is not possible."""
+        return self.numbers.choices(self._moves, cum_weights=self._sums)[0](self, now)
 
+    def _unused(self, now: Draft) -> list[int]:
+        return [i for i in self.devices if all(i not in group for group in now.stages)]
 
-def _best_with(cost: FastCost, parallelism: str, groups: Groups, layers: tuple[int, ...] | None) -> Plan | None:
-    """A plan with these groups: with the layers given, or else with those of the dynamic program for a given order."""
-    if layers is None:
-        samples = cost.problem.micro_batch
-        grouped = any(len(one) > 1 for one in groups)
-        rough = group_plan(cost, parallelism, groups, (1,) * len(groups)) if grouped else None
-        shares = [(samples,)] * len(groups) if rough is None else list(rough.shares)
-        stages = groups if rough is None else list(rough.stages)
-        if any(len(group) != len(share) for group, share in zip(stages, shares, strict=True)):
+    # ---- layers ------------------------------------------------------------------------------------------------------
+
+    def _layers_shifted(self, now: Draft) -> Draft | None:
+        """One or two layers from any stage to any other."""
+        count = len(now.stages)
+        assert now.layers is not None
+        if count < 2:
             return None
-        found = partitions(cost, parallelism, stages, shares, 1)
-        if not found:
+        p, q = self.numbers.sample(range(count), 2)
+        if self.numbers.random() < 0.5:
+            q = p + 1 if p + 1 < count else p - 1
+        some = 1 if self.numbers.random() < 0.8 else 2
+        if now.layers[p] <= some:
             return None
-        layers = found[0]
-    plan = group_plan(cost, parallelism, groups, layers)
-    return plan if plan is not None and _fits(cost, plan) else None
+        new = list(now.layers)
+        new[p] -= some
+        new[q] += some
+        return Draft(now.stages, tuple(new), now.shares)
+
+    # ---- groups ------------------------------------------------------------------------------------------------------
+
+    def _changed(self, now: Draft, groups: dict[int, tuple[int, ...]]) -> Draft:
+        """With other groups in some places; stages that are left empty go, and then layers are found anew."""
+        stages, shares = list(now.stages), list(now.shares)
+        for p, group in groups.items():
+            stages[p], shares[p] = group, None
+        keep = [p for p, group in enumerate(stages) if group]
+        same = len(keep) == len(stages) and self.numbers.random() < 0.5
+        return Draft([stages[p] for p in keep], now.layers if same else None, [shares[p] for p in keep])
+
+    @staticmethod
+    def _without(group: tuple[int, ...], i: int) -> tuple[int, ...]:
+        return tuple(k for k in group if k != i)
+
+    def _swapped(self, now: Draft) -> Draft | None:
+        """A device changes places with one of another stage."""
+        if len(now.stages) < 2:
+            return None
+        p, q = self.numbers.sample(range(len(now.stages)), 2)
+        i, j = self.numbers.choice(now.stages[p]), self.numbers.choice(now.stages[q])
+        return self._changed(now, {p: (*self._without(now.stages[p], i), j), q: (*self._without(now.stages[q], j), i)})
+
+    def _replaced(self, now: Draft) -> Draft | None:
+        """One that is not used takes a place."""
+        unused = self._unused(now)
+        if not unused:
+            return None
+        p = self.numbers.randrange(len(now.stages))
+        i = self.numbers.choice(now.stages[p])
+        return self._changed(now, {p: (*self._without(now.stages[p], i), self.numbers.choice(unused))})
+
+    def _moved(self, now: Draft) -> Draft | None:
+        """A device joins another group."""
+        if len(now.stages) < 2:
+            return None
+        p, q = self.numbers.sample(range(len(now.stages)), 2)
+        if len(now.stages[q]) >= self.room:
+            return None
+        i = self.numbers.choice(now.stages[p])
+        return self._changed(now, {p: self._without(now.stages[p], i), q: (*now.stages[q], i)})
+
+    def _joined(self, now: Draft) -> Draft | None:
+        """One that is not used joins a group."""
+        unused = self._unused(now)
+        q = self.numbers.randrange(len(now.stages))
+        if not unused or len(now.stages[q]) >= self.room:
+            return None
+        return self._changed(now, {q: (*now.stages[q], self.numbers.choice(unused))})
+
+    def _dropped(self, now: Draft) -> Draft | None:
+        """A device is left out."""
+        p = self.numbers.randrange(len(now.stages))
+        if len(now.stages) == 1 and len(now.stages[p]) == 1:
+            return None
+        return self._changed(now, {p: self._without(now.stages[p], self.numbers.choice(now.stages[p]))})
+
+    def _founded(self, now: Draft) -> Draft | None:
+        """A device becomes a stage of its own."""
+        unused = self._unused(now)
+        if len(now.stages) >= self.layers:
+            return None
+        stages, shares = list(now.stages), list(now.shares)
+        if unused and (self.room == 1 or self.numbers.random() < 0.5):
+            i = self.numbers.choice(unused)
+        else:
+            p = self.numbers.randrange(len(stages))
+            i = self.numbers.choice(stages[p])
+            if len(stages[p]) == 1:
+                return None
+            stages[p], shares[p] = self._without(stages[p], i), None
+        at = self.numbers.randint(0, len(stages))
+        return Draft([*stages[:at], (i,), *stages[at:]], None, [*shares[:at], None, *shares[at:]])
+
+    def _split(self, now: Draft) -> Draft | None:
+        """A group becomes two stages."""
+        p = self.numbers.randrange(len(now.stages))
+        if len(now.stages[p]) < 2 or len(now.stages) >= self.layers:
+            return None
+        members = list(now.stages[p])
+        self.numbers.shuffle(members)
+        cut = self.numbers.randint(1, len(members) - 1)
+        halves = [tuple(members[:cut]), tuple(members[cut:])]
+        return Draft([*now.stages[:p], *halves, *now.stages[p + 1:]], None,
+                     [*now.shares[:p], None, None, *now.shares[p + 1:]])
+
+    def _merged(self, now: Draft) -> Draft | None:
+        """Two stages become one."""
+        if len(now.stages) < 2:
+            return None
+        p, q = self.numbers.sample(range(len(now.stages)), 2)
+        if len(now.stages[p]) + len(now.stages[q]) > self.room:
+            return None
+        return self._changed(now, {p: (*now.stages[p], *now.stages[q]), q: ()})
+
+    # ---- order of stages ---------------------------------------------------------------------------------------------
+
+    def _reordered(self, now: Draft) -> Draft | None:
+        """Two stages swapped, one moved, or some turned round."""
+        count = len(now.stages)
+        if count < 2:
+            return None
+        order = list(range(count))
+        p, q = self.numbers.sample(order, 2)
+        kind = self.numbers.randrange(3)
+        if kind == 0:
+            order[p], order[q] = q, p
+        elif kind == 1:
+            order.insert(q, order.pop(p))
+        else:
+            p, q = min(p, q), max(p, q)
+            order[p: q + 1] = order[p: q + 1][::-1]
+        assert now.layers is not None
+        counts = tuple(now.layers[k] for k in order) if self.numbers.random() < 0.5 else None
+        return Draft([now.stages[k] for k in order], counts, [now.shares[k] for k in order])
+
+    # ---- inside groups -----------------------------------------------------------------------------------------------
+
+    def _shares_shifted(self, now: Draft) -> Draft | None:
+        """A sample from one member of a group to another, or two members change places in the ring."""
+        p = self.numbers.randrange(len(now.stages))
+        group, shares = now.stages[p], now.shares[p]
+        if len(group) < 2 or shares is None:
+            return None
+        a, b = self.numbers.sample(range(len(group)), 2)
+        if self.numbers.random() < 0.5:
+            if shares[a] < 2:
+                return None
+            new = list(shares)
+            new[a] -= 1
+            new[b] += 1
+            return Draft(now.stages, now.layers, [*now.shares[:p], tuple(new), *now.shares[p + 1:]])
+        order = list(range(len(group)))
+        order[a], order[b] = b, a
+        return Draft([*now.stages[:p], tuple(group[k] for k in order), *now.stages[p + 1:]], now.layers,
+                     [*now.shares[:p], tuple(shares[k] for k in order), *now.shares[p + 1:]])
 
 
-def _moves(cost: FastCost, plan: Plan) -> Iterator[tuple[Groups, tuple[int, ...] | None]]:
-    """Groups after a move, with their layers where the number of stages stays."""
-    problem, stages = cost.problem, list(plan.stages)
-    unused = [i for i in range(problem.devices) if i not in set(plan.devices)]
-    unused.sort(key=lambda i: (-cost.speed[i], i))
-    hybrid = plan.parallelism == "hybrid"
-    room = problem.micro_batch
-    for p, group in enumerate(stages):
-        for at in range(len(group)):
-            for i in unused:
-                yield _with(stages, p, (*group[:at], i, *group[at + 1:])), plan.layers
-            for q in range(p + 1, len(stages)):
-                for there in range(len(stages[q])):
-                    swapped = _with(stages, p, (*group[:at], stages[q][there], *group[at + 1:]))
-                    yield _with(swapped, q, (*stages[q][:there], group[at], *stages[q][there + 1:])), plan.layers
-    for p, group in enumerate(stages):
-        if len(stages) > 1:
-            yield stages[:p] + stages[p + 1:], None
-        if hybrid and len(group) > 1:
-            for at in range(len(group)):
-                yield _with(stages, p, (*group[:at], *group[at + 1:])), plan.layers
-        if hybrid and len(group) < room:
-            for i in unused:
-                yield _with(stages, p, (*group, i)), plan.layers
-        if hybrid:
-            for q, other in enumerate(stages):
-                if q != p and len(other) > 1 and len(group) < room:
-                    for at in range(len(other)):
-                        less = _with(stages, q, (*other[:at], *other[at + 1:]))
-                        yield _with(less, p, (*group, other[at])), plan.layers
-                if q != p and len(other) == 1 and len(group) < room:
-                    joined = _with(stages, p, (*group, *other))
-                    yield joined[:q] + joined[q + 1:], None
-            if len(group) > 1 and len(stages) < problem.layers:
-                for at in range(len(group)):
-                    less = _with(stages, p, (*group[:at], *group[at + 1:]))
-                    yield [*less[:p], (group[at],), *less[p:]], None
-                    yield [*less[: p + 1], (group[at],), *less[p + 1:]], None
-    if len(stages) < problem.layers:
-        for i in unused:
-            for p in range(len(stages) + 1):
-                yield [*stages[:p], (i,), *stages[p:]], None
+Move = Callable[[Neighbours, Draft], "Draft | None"]
 
-
-def _with(stages: Groups, p: int, group: tuple[int, ...]) -> Groups:
-    return [*stages[:p], group, *stages[p + 1:]]
+#: Moves with how often they are drawn: with groups, and without.
+_GROUPED: Final[dict[Move, int]] = {
+    Neighbours._layers_shifted: 20, Neighbours._swapped: 20, Neighbours._replaced: 8, Neighbours._moved: 16,
+    Neighbours._joined: 6, Neighbours._dropped: 4, Neighbours._founded: 8, Neighbours._split: 5,
+    Neighbours._merged: 5, Neighbours._reordered: 10, Neighbours._shares_shifted: 6,
+}
+_ALONE: Final[dict[Move, int]] = {
+    Neighbours._layers_shifted: 30, Neighbours._swapped: 25, Neighbours._replaced: 12, Neighbours._dropped: 6,
+    Neighbours._founded: 12, Neighbours._reordered: 15,
+}

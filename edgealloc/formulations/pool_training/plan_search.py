@@ -1,0 +1,154 @@
+"""Search for plans beside the bounds: good starts, then simulated annealing in rounds of a fixed number of steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from edgealloc.formulations.pool_training.annealing import Annealing
+from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.hybrid import hybrid_plans
+from edgealloc.formulations.pool_training.incumbent import Incumbent
+from edgealloc.formulations.pool_training.partition import best_partition, pipeline_fits, score
+from edgealloc.formulations.pool_training.plan import Plan
+
+__all__ = ["PlanSearch"]
+
+#: Stages of the longest chain that is tried before anything is known.
+MOST_FIRST: Final = 8
+#: Steps of a round at most, and by the square of the number of devices.
+MOST_STEPS: Final = 4000
+STEPS_PER_PAIR: Final = 30
+#: Heats of the rounds in turn.
+HEATS: Final = (0.03, 0.01, 0.05)
+#: Heat and share of the steps for plans that are good already.
+WARM: Final = (0.004, 0.1)
+#: Rounds without a better plan that end the search.
+PATIENCE: Final = 6
+#: Starts that are remembered for each parallelism.
+KEPT: Final = 6
+#: Share of the time limit for the first plans, and for a search between bounds.
+FIRST: Final = 0.1
+SHARE: Final = 0.1
+
+
+class PlanSearch:
+    """Pipelines and hybrids of one problem.
+
+    Parameters
+    ----------
+    cost : FastCost
+    best : Incumbent
+        Everything better is offered to it.
+    kinds : list of str
+        The allowed ones of "pipeline" and "hybrid".
+    """
+
+    def __init__(self, cost: FastCost, best: Incumbent, kinds: list[str]) -> None:
+        self.cost, self.best, self.kinds = cost, best, kinds
+        self.annealing = Annealing(cost, best)
+        devices = cost.problem.devices
+        self.steps = min(MOST_STEPS, STEPS_PER_PAIR * devices * devices)
+        self.starts: dict[str, list[tuple[float, Plan]]] = {kind: [] for kind in kinds}
+        self._rounds = itertools.count()
+
+    def begin(self, enough: float) -> None:
+        """Chains and groups of neighbours in a few orders, and a first round from the best of them.
+
+        Raises
+        ------
+        TimeUpError
+        KeyboardInterrupt
+        """
+        run = self.best.run
+        until = run.seconds + FIRST * run.seconds_left
+        self._chains()
+        if "hybrid" in self.kinds:
+            for value, plan in hybrid_plans(self.cost.problem, self.cost, run, quick=True):
+                self._keep(value, plan)
+                if run.seconds > until:
+                    break
+        for kind in self.kinds:
+            for _, plan in self.starts[kind][:1]:
+                self.best.offer(plan)
+        self.more(enough)
+
+    def add(self, plans: Iterable[Plan], enough: float) -> None:
+        """Plans behind bounds, each followed by a short search."""
+        heat, share = WARM
+        until = self._until()
+        for plan in plans:
+            if self._fits(plan) and self._keep(score(self.cost, plan), plan):
+                self._anneal(plan, max(20, int(share * self.steps)), heat, until, enough)
+
+    def more(self, enough: float) -> None:
+        """One round for every parallelism."""
+        number = next(self._rounds)
+        until = self._until()
+        for kind in self.kinds:
+            start = self._start(kind, number)
+            if start is not None:
+                self._anneal(start, self.steps, HEATS[number % len(HEATS)], until, enough)
+
+    def finish(self, enough: float) -> None:
+        """Rounds until the plan is good enough, or none of the last few found a better one."""
+        idle = 0
+        while idle < PATIENCE and self.best.value > enough:
+            before = self.best.value
+            self.more(enough)
+            idle = 0 if self.best.value < before * (1.0 - 1e-9) else idle + 1
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _until(self) -> float:
+        run = self.best.run
+        return run.seconds + SHARE * run.time_limit_s
+
+    def _start(self, kind: str, number: int) -> Plan | None:
+        """The best in every other round, otherwise the others in turn."""
+        known = self.starts[kind]
+        if not known:
+            return None
+        return known[0 if number % 2 == 0 else (number + 1) // 2 % len(known)][1]
+
+    def _anneal(self, plan: Plan, steps: int, heat: float, until_s: float, enough: float) -> None:
+        """Search, and try what was found under the other name too: the windows differ."""
+        found = self.annealing.anneal(plan, steps, heat, until_s, enough)
+        self._keep(score(self.cost, found), found)
+        for kind in self.kinds:
+            if kind != found.parallelism and all(len(group) == 1 for group in found.stages):
+                other = Plan(kind, found.stages, found.layers, found.shares)
+                if self._fits(other):
+                    self._keep(score(self.cost, other), other)
+                    self.best.offer(other)
+
+    def _keep(self, value: float, plan: Plan) -> bool:
+        """Remember a plan if it is new and among the best; whether it is new."""
+        known = self.starts[plan.parallelism]
+        if any(other == plan for _, other in known):
+            return False
+        if math.isfinite(value):
+            known.append((value, plan))
+            known.sort(key=lambda one: one[0])
+            del known[KEPT:]
+        return True
+
+    def _fits(self, plan: Plan) -> bool:
+        return pipeline_fits(self.cost, plan.parallelism, plan.stages, plan.first_layers, plan.shares)
+
+    def _chains(self) -> None:
+        """Chains of the fastest devices and of those with the most memory, so that there is something to beat."""
+        cost, problem = self.cost, self.cost.problem
+        everybody = range(problem.devices)
+        orders = (sorted(everybody, key=lambda i: (-cost.speed[i], i)),
+                  sorted(everybody, key=lambda i: (-cost.free[i], i)))
+        for count in range(1, min(problem.devices, problem.layers, MOST_FIRST) + 1):
+            for kind in self.kinds:
+                for order in orders:
+                    found = best_partition(cost, kind, [(i,) for i in order[:count]], keep=2)
+                    if found is not None:
+                        self._keep(*found)
+                        self.best.offer(found[1])
+                    self.best.run.check_time()
