@@ -45,7 +45,7 @@ def faster(topology: ea.Topology, factors: np.ndarray[tuple[int], np.dtype[np.fl
 @pytest.mark.parametrize("turn", range(2))
 def test_removing_a_device_never_improves_the_optimum(turn: int) -> None:
     """Without memory a device trains nothing, though it relays: no plan is better than with it."""
-    for seed in draws(14, turn, 2):
+    for seed in draws(10, turn, 2):
         problem = tiny_pool(2_000 + seed, devices=2 + seed % 3, layers=2 + seed % 3)
         best = optimum(problem)
         least = bound(problem)
@@ -59,7 +59,7 @@ def test_removing_a_device_never_improves_the_optimum(turn: int) -> None:
 @pytest.mark.parametrize("what", ["bandwidth", "memory"])
 def test_more_never_hurts(what: str) -> None:
     """More of it on some links or devices, or on all: the optimum does not rise."""
-    for seed in draws(30):
+    for seed in draws(20):
         problem = tiny_pool(3_000 + seed, devices=2 + seed % 2)
         draw = np.random.default_rng(seed)
         if what == "memory":
@@ -77,7 +77,7 @@ def test_more_never_hurts(what: str) -> None:
 def test_energy_weight_up_energy_down() -> None:
     """The dearer a joule, the fewer joules and the more seconds the best plan takes; somewhere it does change."""
     weights, changed = (0.0, 1e-3, 1e-2, 0.1, 1.0, 100.0), 0
-    for seed in draws(12):
+    for seed in draws(8):
         problem = tiny_pool(4_000 + seed, devices=3, layers=3, deadline_s=None, memory_bytes=1e9)
         plans = [problem.replace(weights=ea.Weights(1.0, weight, 0.0)).solve("exact", gap=1e-10) for weight in weights]
         costs = [problem.evaluate(plan_of(one)) for one in plans]
