@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 import typer
 
 from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError
+from edgealloc.units import format_count
 
 if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
@@ -120,7 +121,7 @@ def diagnosis_record(scenario: Scenario, diagnosis: Diagnosis) -> dict[str, Any]
 def diagnosis_text(scenario: Scenario, diagnosis: Diagnosis) -> str:
     """An infeasible problem for people: what conflicts, and what to write into the file."""
     lines = [
-        f"infeasible: {len(diagnosis)} limits cannot be met",
+        f"infeasible: {format_count(len(diagnosis), 'limit')} cannot be met",
         diagnosis.text(),
         "",
         "a repair in the file:",

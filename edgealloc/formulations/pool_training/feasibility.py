@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.constraints import Conflict, Diagnosis
+from edgealloc.core.run import Run, TimeUpError
+from edgealloc.core.weights import Weights
 from edgealloc.formulations.pool_training.costs import memory_bytes
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, schedule
@@ -23,6 +26,9 @@ __all__ = ["diagnose", "diagnosis", "least_missing", "memory_caps"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+#: Seconds that the search for a repair of a deadline may take.
+_SEARCH_S: Final = 10.0
 
 
 def memory_caps(problem: PoolTraining, parallelism: str) -> IntArray:
@@ -161,6 +167,23 @@ def _pipeline(problem: PoolTraining, parallelism: str, order: Sequence[int]) -> 
     return Plan(parallelism, tuple((i,) for i in order), tuple(reversed(counts)), ((problem.micro_batch,),) * stages)
 
 
+def _fastest_known(problem: PoolTraining, plan: Plan) -> Plan:
+    """The fastest of a plan and of those with which searches begin, of all that memory allows."""
+    # they are built on this module
+    from edgealloc.formulations.pool_training.fastcost import FastCost
+    from edgealloc.formulations.pool_training.starts import starting_plans
+
+    hurried = problem.replace(weights=Weights(1.0, 0.0, 0.0), deadline_s=None)
+    cost = FastCost(hurried)
+    best, least = plan, cost.time_and_energy(plan)[0]
+    with contextlib.suppress(TimeUpError):
+        for one in starting_plans(hurried, cost, Run(time_limit_s=_SEARCH_S)):
+            seconds = cost.time_and_energy(one)[0]
+            if seconds < least and (memory_bytes(problem, one) <= problem.memory_bytes).all():
+                best, least = one, seconds
+    return best
+
+
 def diagnosis(problem: PoolTraining, plan: Plan | None = None) -> Diagnosis:
     """What must be changed for a plan to keep all limits: missing bytes of its devices, and the deadline.
 
@@ -169,14 +192,18 @@ def diagnosis(problem: PoolTraining, plan: Plan | None = None) -> Diagnosis:
     problem : PoolTraining
         Known to be infeasible.
     plan : Plan, optional
-        The plan to make room for; `least_missing` by default.
+        The plan to make room for; by default that of `least_missing` or, where only the deadline is missed, the
+        fastest that heuristics find.
 
     Returns
     -------
     Diagnosis
         ``problem.replace(**diagnosis.changes)`` allows the plan.
     """
-    plan = least_missing(problem)[0] if plan is None else plan
+    if plan is None:
+        plan, lacks = least_missing(problem)
+        if problem.deadline_s is not None and not lacks.any():
+            plan = _fastest_known(problem, plan)
     lacks = np.maximum(memory_bytes(problem, plan) - problem.memory_bytes, 0.0)
     conflicts: list[Conflict] = []
     changes: dict[str, Any] = {}
