@@ -286,24 +286,39 @@ class Annealing:
     def _bound(
         self, stages: list[tuple[int, ...]], starts: list[int], shares: list[tuple[int, ...]], micro: int
     ) -> float:
+        """Below the objective: no stage and no medium is busy for longer than the iteration takes."""
         cost = self.cost
         longest = ahead = joules = waiting = 0.0
         last = len(stages) - 1
+        media: dict[int, float] = {}
         for p, group in enumerate(stages):
             a, b = starts[p], starts[p + 1]
             flops = cost.forward[b] - cost.forward[a] + cost.backward[b] - cost.backward[a]
             units = [share / cost.speed[i] for i, share in zip(group, shares[p], strict=True)]
             time = flops * max(units)
-            longest = max(longest, ahead + micro * time)
+            own = micro * time
+            if len(group) > 1:
+                size = cost.gradient[b] - cost.gradient[a]
+                if size > 0.0:
+                    per_byte, once, used, _ = cost.ring(group)
+                    own += per_byte * size + once
+                    for medium in used:
+                        media[medium] = media.get(medium, 0.0) + per_byte * size + once
+            # the first forward pass of the stage waits for those before it; its all-reduce for its last backward pass
+            longest = max(longest, ahead + micro * time, own)
             ahead += time
             if p < last:
                 over, back = cost.hops(group, shares[p], stages[p + 1], shares[p + 1])
                 ahead += over[0] + over[1] + back[0] + back[1]
                 joules += micro * (over[3] + back[3])
+                for hop in (over, back):
+                    for medium in hop[2]:
+                        media[medium] = media.get(medium, 0.0) + micro * hop[0]
             if cost.per_joule > 0.0:
                 joules += micro * flops * sum(
                     (cost.busy[i] - cost.idle[i]) * unit for i, unit in zip(group, units, strict=True))
                 waiting += sum(cost.idle[i] for i in group)
+        longest = max(longest, max(media.values(), default=0.0))
         return (cost.per_second + cost.per_joule * waiting) * longest + cost.per_joule * joules
 
 

@@ -163,9 +163,7 @@ def _round(
     done[parallelism] = (types.types, buckets)
     bounds.raise_to(parallelism, found.bound, f"{parallelism}, {types.types} types")
     if bounds.open(parallelism):
-        search.add(found.plans(search.cost, TRACED, best.value), bounds.enough)
-    if bounds.open(parallelism):
-        search.more(bounds.enough)
+        search.after(found.plans(search.cost, TRACED, best.value), bounds.enough)
     run.report(f"{parallelism} search", 0, best.value, bounds.value)
 
 

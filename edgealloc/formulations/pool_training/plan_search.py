@@ -29,9 +29,15 @@ WARM: Final = (0.004, 0.1)
 PATIENCE: Final = 6
 #: Starts that are remembered for each parallelism.
 KEPT: Final = 6
-#: Share of the time limit for the first plans, and for a search between bounds.
-FIRST: Final = 0.1
-SHARE: Final = 0.1
+#: Seconds of a step for the square of the number of devices, with room to spare, and at least: they turn shares of the
+#: time limit into numbers of steps, so that the clock does not decide what is found.
+STEP_S: Final = (2e-6, 1e-4)
+#: Shares of the time limit: candidates of the dynamic programs over orders (at most), first round, rounds after bounds.
+ORDERS: Final = 0.06
+FIRST: Final = 0.08
+BETWEEN: Final = 0.04
+#: Of the steps of a round, for pipelines if there are hybrids.
+PIPELINES: Final = 0.25
 
 
 class PlanSearch:
@@ -63,8 +69,8 @@ class PlanSearch:
         KeyboardInterrupt
         """
         run = self.best.run
-        until = run.seconds + FIRST * run.seconds_left
         self._chains()
+        until = run.seconds + ORDERS * run.time_limit_s
         if "hybrid" in self.kinds:
             for value, plan in hybrid_plans(self.cost.problem, self.cost, run, quick=True):
                 self._keep(value, plan)
@@ -73,24 +79,27 @@ class PlanSearch:
         for kind in self.kinds:
             for _, plan in self.starts[kind][:1]:
                 self.best.offer(plan)
-        self.more(enough)
+        self.more(enough, FIRST)
 
-    def add(self, plans: Iterable[Plan], enough: float) -> None:
-        """Plans behind bounds, each followed by a short search."""
+    def after(self, plans: Iterable[Plan], enough: float) -> None:
+        """Plans behind bounds, each followed by a short search, and a round from the best."""
         heat, share = WARM
-        until = self._until()
+        steps = max(20, int(share * self._steps(BETWEEN)))
+        until = self._until(BETWEEN)
         for plan in plans:
-            if self._fits(plan) and self._keep(score(self.cost, plan), plan):
-                self._anneal(plan, max(20, int(share * self.steps)), heat, until, enough)
+            if self.best.value > enough and self._fits(plan) and self._keep(score(self.cost, plan), plan):
+                self._anneal(plan, steps, heat, until, enough)
+        self.more(enough, BETWEEN)
 
-    def more(self, enough: float) -> None:
-        """One round for every parallelism."""
+    def more(self, enough: float, share: float = 1.0) -> None:
+        """One round for every parallelism, with a share of the time limit."""
         number = next(self._rounds)
-        until = self._until()
+        until, steps = self._until(share), self._steps(share)
         for kind in self.kinds:
             start = self._start(kind, number)
-            if start is not None:
-                self._anneal(start, self.steps, HEATS[number % len(HEATS)], until, enough)
+            if start is not None and self.best.value > enough:
+                part = 1.0 if len(self.kinds) == 1 else PIPELINES if kind == "pipeline" else 1.0 - PIPELINES
+                self._anneal(start, max(20, int(part * steps)), HEATS[number % len(HEATS)], until, enough)
 
     def finish(self, enough: float) -> None:
         """Rounds until the plan is good enough, or none of the last few found a better one."""
@@ -102,9 +111,14 @@ class PlanSearch:
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
-    def _until(self) -> float:
-        run = self.best.run
-        return run.seconds + SHARE * run.time_limit_s
+    def _until(self, share: float) -> float:
+        """For machines on which steps take longer than they should."""
+        return self.best.run.seconds + 2.0 * share * self.best.run.time_limit_s
+
+    def _steps(self, share: float) -> int:
+        per_pair, least = STEP_S
+        seconds = share * self.best.run.time_limit_s
+        return int(min(float(self.steps), seconds / max(per_pair * self.cost.problem.devices**2, least)))
 
     def _start(self, kind: str, number: int) -> Plan | None:
         """The best in every other round, otherwise the others in turn."""
