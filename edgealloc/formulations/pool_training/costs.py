@@ -114,8 +114,8 @@ def estimate_s(problem: PoolTraining, plan: Plan) -> float:
 
     single :math:`B W/C`; data :math:`\max_i B_i W/C_i + 2 (g-1)(N/(gR) + \ell)`; sequence and tensor: slowest device
     of every layer, ring collectives of equal parts; pipeline :math:`(M + S - 1) \max_p t_p`, hybrid the same and its
-    longest all-reduce. For pipelines it is no bound and can be wrong by a factor of two: stages differ, and hand-overs
-    take time.
+    longest all-reduce. For pipelines it is no bound and can be wrong by a factor of six (docs/pool_training.md): stages
+    differ, and hand-overs take time.
     """
     ring, shares = plan.stages[0], plan.shares[0]
     network, g = problem.network, len(ring)
