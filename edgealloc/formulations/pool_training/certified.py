@@ -26,7 +26,7 @@ from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolD
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
 from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.pipelines import GUARD, solve_layered, work_of
+from edgealloc.formulations.pool_training.pipelines import GUARD, fluid_bound, solve_layered, work_of
 from edgealloc.formulations.pool_training.plan_search import PlanSearch
 from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
 
@@ -129,6 +129,9 @@ def _stages(
     layered = [one for one in ("pipeline", "hybrid") if one in problem.parallelisms]
     if not layered:
         return
+    for parallelism in layered:
+        least = fluid_bound(data, hybrid=parallelism == "hybrid")
+        bounds.raise_to(parallelism, least, f"{parallelism}, divisible work")
     search = PlanSearch(cost, best, layered)
     search.begin(bounds.enough)
     run.report("first plans", 0, best.value, bounds.value)

@@ -3,7 +3,8 @@ r"""Devices gathered into types, each as good as the best of its members in ever
 Whatever a plan does with devices, the same plan is possible, and no slower and no dearer, if every device is replaced
 by its type: it has the speed of the fastest member, the memory of the largest, the power of the most frugal, the links
 of the best connected. So a lower bound for the types is one for the devices, and a set of devices is just how many of
-every type. Devices that are equal are gathered without loss.
+every type. Devices that are equal are gathered without loss. Of n devices of a type that work together the i-th fastest
+is no faster than the i-th fastest of all its members, and so with memory.
 """
 
 from __future__ import annotations
@@ -91,6 +92,23 @@ class PoolData:
     def running(self, values: npt.ArrayLike) -> FloatArray:
         """(Y+1,) sums of the first y values."""
         return np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
+
+    def trip(self, members: int) -> float:
+        """Least seconds of handing a micro-batch over and back between two groups of up to `members` devices.
+
+        Everything leaves a group through the ports of its members, the fastest ports in the best case, and comes back
+        through them; on one common medium all of it is sent there.
+        """
+        if self.problem.devices < 2:
+            return 0.0
+        sent = self.problem.boundary_bytes * self.problem.micro_batch
+        away = np.isfinite(self.latency)
+        least = 0.0
+        for ports in (np.sort(self.egress)[:members], np.sort(self.ingress)[:members]):
+            least += 1.0 / float((1.0 / ports).sum()) if ports[0] > 0.0 else 0.0
+        if self.common:
+            least = max(least, 2.0 * float(self.air[away].min()))
+        return float(sent * least + 2.0 * self.latency[away].min())
 
     @cached_property
     def work(self) -> float:
@@ -192,7 +210,8 @@ class DeviceTypes:
         self.codes = int(np.prod(self.count + 1))
         self.size, self.kind = group_sizes(self.codes, self.stride)
         self.speed = self._best(data.problem.flops_per_s, highest=True)
-        self.free = self._best(data.free, highest=True)
+        self.members = self._sorted(data.problem.flops_per_s)
+        self.free = self._sorted(data.free)
         self.idle = self._best(data.problem.idle_power_w, highest=False) * data.problem.per_joule
         self.joules = self._best(data.active, highest=False) * data.problem.per_joule
         self.links = Links(self._pairs(data.seconds), self._pairs(data.air), self._pairs(data.latency),
@@ -202,6 +221,13 @@ class DeviceTypes:
     def _best(self, values: npt.NDArray[np.generic], *, highest: bool) -> FloatArray:
         best = np.max if highest else np.min
         return np.array([best(values[self.kinds == a]) for a in range(self.types)])
+
+    def _sorted(self, values: FloatArray) -> FloatArray:
+        """(k, most) values of the members of every type, largest first; 0 where there are fewer."""
+        result = np.zeros((self.types, int(self.count.max())))
+        for a in range(self.types):
+            result[a, : self.count[a]] = np.sort(values[self.kinds == a])[::-1]
+        return result
 
     def _pairs(self, values: FloatArray) -> FloatArray:
         """Least entry between two types; the diagonal of devices is inf."""
@@ -236,7 +262,7 @@ class DeviceTypes:
                *, fluid: bool = False) -> tuple[IntArray, FloatArray, FloatArray]:
         """Options of all groups: code, seconds per FLOP of a unit, weighted joules per FLOP of a unit."""
         limit = np.full(self.types, units) if caps is None else self._best(caps, highest=True).astype(np.int64)
-        return group_shares(self.size, self.stride, self.speed, self.joules, limit, units, members, most, fluid)
+        return group_shares(self.size, self.stride, self.members, self.joules, limit, units, members, most, fluid)
 
     def rings(self, members: int) -> FloatArray:
         """Prices of rings (N, 7): see `groups.group_rings`."""
@@ -261,9 +287,11 @@ class DeviceTypes:
         air_least = 2.0 * sent * float(data.air[away].min()) if data.common else 0.0
         there = np.maximum(size, 1.0)
         tied_s, tied_j = self._tied()
+        trip_s = data.trip(samples if hybrid else 1) if self.data.problem.devices > 1 else 0.0
         return Tables(
             hybrid=hybrid, micro=micro, samples=samples, number=self.count, stride=self.stride, speed=self.speed,
-            idle=self.idle, forward=data.running(problem.forward_flops), backward=data.running(problem.backward_flops),
+            members=self.members, trip_s=trip_s, idle=self.idle,
+            forward=data.running(problem.forward_flops), backward=data.running(problem.backward_flops),
             gradient=data.running(problem.gradient_bytes), tied=problem.tied_bytes, tied_s=tied_s, tied_j=tied_j,
             group=group, unit_s=unit_s,
             unit_j=unit_j * micro, size=self.size, kind=self.kind, egress_s=rings[:, 5] * sent,

@@ -127,8 +127,8 @@ def group_shares(
 
     Parameters
     ----------
-    speed : (k,)
-        Units per second.
+    speed : (k, most)
+        Units per second of the members of a type, fastest first: n of them are no faster than its n fastest.
     joules : (k,)
         Per unit.
     caps : (k,)
@@ -152,8 +152,8 @@ def group_shares(
         i = held = 0
         least = units
         for a in range(k):
-            for _ in range(counts[a]):
-                each[i], cost[i], cap[i] = 1.0 / speed[a], joules[a], caps[a]
+            for n in range(counts[a]):
+                each[i], cost[i], cap[i] = 1.0 / speed[a, n], joules[a], caps[a]
                 held += min(caps[a], units)
                 least = min(least, caps[a])
                 i += 1
@@ -216,7 +216,7 @@ def group_reach(
     """Last end of a stage that begins at a layer and whose memory suffices, for the r-th place from the end.
 
     `out` (N, farthest + 1, Y); -1 where not one layer fits. `state` and `kept` are running sums (Y+1,) of bytes of
-    states and of activations per sample.
+    states and of activations per sample, `free` (k, most) bytes of the members of a type, largest first.
     """
     k, layers = stride.size, state.size - 1
     counts = np.zeros(k, np.int64)
@@ -236,15 +236,15 @@ def group_reach(
                     each = (kept[end + 1] - kept[y0]) * limit
                     total, fits = 0, True
                     for a in range(k):
-                        if counts[a] > 0:
-                            room = free[a] - states
+                        for n in range(counts[a]):
+                            room = free[a, n] - states
                             cap = 0
                             if each * samples <= room:
                                 cap = samples
                             elif each <= room:
                                 cap = int(room / each * (1.0 + 1e-9))
                             fits = fits and cap >= 1
-                            total += cap * counts[a]
+                            total += cap
                     if not fits or total < samples:
                         break
                     end += 1

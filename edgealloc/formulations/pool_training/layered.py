@@ -12,7 +12,7 @@ H     time from the first forward pass of the suffix's       :math:`\max\{M t_s,
 E     weighted energy beyond idling                          sum
 R     round trip of one micro-batch                          :math:`t_s + c + c' + R`
 X     hybrid, one common medium: all all-reduces             sum
-      hybrid otherwise: end of pass and all-reduce           :math:`\max\{M t_s + AR_s,\; f_s + c + X\}`
+      hybrid otherwise: end of pass and all-reduce           :math:`\max\{H + AR_s,\; f_s + c + X\}`
       pipeline: :math:`t` of the first stage
 r     hybrid: number of stages
       pipeline: round trip of the first two stages
@@ -29,6 +29,15 @@ None of this depends on the order in which media serve transfers, so it holds fo
 
 What stands in front of a suffix adds at least its own round trips (H) and must be worked on by the devices that are
 left; labels that cannot come below the target are dropped.
+
+*Work in front.* The stages in front, with groups of at most b devices, hold
+:math:`M t_p + \sum_{q<p} (t_q + c) \le T` and :math:`\sum (t_q + c) + H \le T`, where c is the least hand-over
+there and back. The work they can do is largest if the fastest b devices come first, then the next b, each as busy as
+the stages before it allow: with the :math:`t_q` sorted from the longest, the constraints still hold (of the k longest
+take the one that comes last in the pipeline: its own constraint counts the others before it), the k longest belong to
+at most kb devices, so their groups have at most the speed of the kb fastest (Abel summation), and every partial sum of
+the :math:`t_q` is largest if all constraints are tight. Where that is less than the work in front of the suffix, no
+plan with the label takes T or less.
 """
 
 from __future__ import annotations
@@ -41,7 +50,7 @@ import numpy.typing as npt
 
 from edgealloc.compiled import kernel
 
-__all__ = ["Tables", "sweep", "trace"]
+__all__ = ["Tables", "sweep", "trace", "work_ahead"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -65,6 +74,8 @@ class Tables(NamedTuple):
     number: IntArray  #: (k,) devices of a type
     stride: IntArray  #: (k,)
     speed: FloatArray  #: (k,) FLOP/s
+    members: FloatArray  #: (k, most) FLOP/s of the members of a type, fastest first
+    trip_s: float  #: least seconds of a hand-over there and back between any two stages
     idle: FloatArray  #: (k,) weighted idle power (1/s)
     forward: FloatArray  #: (Y+1,) running sum of FLOP per sample
     backward: FloatArray  #: (Y+1,)
@@ -191,9 +202,43 @@ def extend(
     h = max(h, handed + both)
     if t.common:
         x = X + reduce
-        return h, E, round_trip, x, r + 1.0, max(h, own + reduce, max(f + over + late + H + back, f + handed) + x)
-    x = max(own + reduce, f + over + late + X)
+        return h, E, round_trip, x, r + 1.0, max(h + reduce, max(f + over + late + H + back, f + handed) + x)
+    # its own all-reduce follows its last backward pass
+    x = max(h + reduce, f + over + late + X)
     return h, E, round_trip, x, r + 1.0, max(h, x)
+
+
+@kernel
+def blocks(t: Tables, every: IntArray, out: FloatArray) -> int:
+    """Speeds of the devices that a multiset leaves, in blocks of as many as a group has, fastest first; how many."""
+    rest = np.empty(t.number.sum())
+    count = 0
+    for a in range(t.number.size):
+        for i in range(t.number[a] - every[a]):
+            rest[count] = t.members[a, i]
+            count += 1
+    rest = np.sort(rest[:count])
+    together = min(t.samples, count) if t.hybrid else 1
+    found = 0
+    for i in range(0, count, max(together, 1)):
+        out[found] = 0.0
+        for j in range(i, min(i + together, count)):
+            out[found] += rest[count - 1 - j]
+        found += 1
+    return found
+
+
+@kernel
+def work_ahead(speeds: FloatArray, count: int, micro: int, trip: float, most_s: float, H: float) -> float:
+    """Most work per micro-batch (FLOP) that stages in front of a suffix can do; see the module's text."""
+    elapsed = work = 0.0
+    for q in range(count):
+        busy = min((most_s - elapsed) / micro, most_s - H - elapsed - trip)
+        if busy <= 0.0:
+            break
+        work += busy * speeds[q]
+        elapsed += busy + trip
+    return work
 
 
 @kernel
@@ -205,7 +250,8 @@ def lowered(value: float) -> float:
 @kernel
 def put(
     t: Tables, labels: Labels, z: int, kind: int, y0: int, label: tuple[float, float, float, float, float, float],
-    per_s: float, left: float, fastest: float, most_s: float, scale_s: float, target: float,
+    per_s: float, left: float, fastest: float, most_s: float, scale_s: float, target: float, ahead_speeds: FloatArray,
+    stages: int,
 ) -> None:
     """Keep a label of a suffix that is no whole pipeline, unless it cannot come below the target."""
     H, E, R, X, r, T = label
@@ -222,6 +268,13 @@ def put(
     if t.hybrid:
         j += (min(int(r), t.ranks) - 1) * buckets
     one = labels[z, kind, y0, j]
+    if one[0] <= H and one[1] <= E and one[2] <= R and one[3] <= X and one[4] <= r:
+        return
+    latest = min(most_s, (target - E - work * t.joule_flop) / per_s) if per_s > 0.0 else most_s
+    if latest < np.inf and work_ahead(ahead_speeds, stages, t.micro, t.trip_s, latest * (1.0 + 1e-9), H) < (
+        work * t.samples * (1.0 - 1e-9)
+    ):
+        return
     one[0] = min(one[0], lowered(H))
     one[1] = min(one[1], lowered(E))
     one[2] = min(one[2], lowered(R))
@@ -277,16 +330,17 @@ def sweep(
     k, layers, buckets = t.number.size, t.forward.size - 1, labels.shape[3]
     farthest = t.reach.shape[1] - 1
     every, inside, behind = np.zeros(k, np.int64), np.zeros(k, np.int64), np.zeros(k, np.int64)
-    speed = (t.number * t.speed).sum()
+    ahead_speeds = np.empty(t.number.sum() + 1)
     for z in codes:
         digits(t, z, every)
-        per_s, left, fastest = t.per_s, speed, 0.0
+        per_s, left, fastest = t.per_s, 0.0, 0.0
         for a in range(k):
             per_s += every[a] * t.idle[a]
-            left -= every[a] * t.speed[a]
             if every[a] < t.number[a]:
                 fastest = max(fastest, t.speed[a])
-        left = left * (1.0 + 1e-9) if fastest > 0.0 else 0.0
+        stages = blocks(t, every, ahead_speeds)
+        for q in range(stages):
+            left += ahead_speeds[q] * (1.0 + 1e-9)
         for option in range(t.group.size):
             g = t.group[option]
             if g > z:
@@ -305,7 +359,8 @@ def sweep(
                         label = extend(t, option, t.size[g], y0, layers, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
                                        True)
                         if y0 > 0:
-                            put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target)
+                            put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target,
+                                ahead_speeds, stages)
                         elif label[5] <= most_s and per_s * label[5] + label[1] < root[z]:
                             root[z] = per_s * label[5] + label[1]
                             how[z, 0], how[z, 1], how[z, 2], how[z, 3] = option, layers, -1, -1
@@ -332,7 +387,8 @@ def sweep(
                             if label[5] > most_s:
                                 break
                             if y0 > 0:
-                                put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target)
+                                put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target,
+                                ahead_speeds, stages)
                                 continue
                             # the tied table follows the last pass of the first stage, and all else on one medium
                             least = max(label[5] + (t.tied_s if t.common else 0.0), label[0] + t.tied_s)

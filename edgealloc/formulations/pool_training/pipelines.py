@@ -11,16 +11,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.device_types import RANKS, DeviceTypes
+from edgealloc.formulations.pool_training.device_types import RANKS, DeviceTypes, PoolData
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.layered import Tables, sweep, trace
+from edgealloc.formulations.pool_training.layered import Tables, sweep, trace, work_ahead
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.rings import ring_order
 from edgealloc.formulations.pool_training.schedule import in_flight
 from edgealloc.formulations.pool_training.sharing import best_shares
 
-__all__ = ["Layered", "group_plan", "solve_layered", "work_of"]
+__all__ = ["Layered", "fluid_bound", "group_plan", "solve_layered", "work_of"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -132,6 +132,32 @@ def work_of(types: DeviceTypes, *, hybrid: bool, buckets: int) -> float:
         return singles * spans
     options = 1.0 if problem.per_joule <= 0.0 else 2.0
     return (singles + types.pairs_up_to(min(problem.micro_batch, problem.devices)) * options) * spans
+
+
+def fluid_bound(data: PoolData, *, hybrid: bool) -> float:
+    r"""Least objective of pipelines or hybrids if work could be divided at will; inf if the deadline is out of reach.
+
+    Stages of n devices, as fast as the n fastest and with the n smallest idle powers, do at most the work of
+    `layered.work_ahead` in T seconds ("work in front" of nothing); the energy beyond idling is at least that of
+    the most frugal device. The smallest over n. Quick for any number of devices,
+    and the better the longer the pipeline must be.
+    """
+    problem, micro = data.problem, data.problem.micro_batches
+    together = min(problem.micro_batch, problem.devices) if hybrid else 1
+    trip, need = data.trip(together), data.work * problem.micro_batch
+    speed, idle = np.sort(problem.flops_per_s)[::-1], np.sort(problem.idle_power_w)
+    energy = problem.per_joule * float(data.active.min()) * problem.batch * data.work
+    best = math.inf
+    for n in range(1, problem.devices + 1):
+        blocks = np.add.reduceat(speed[:n], np.arange(0, n, together))
+        low, high = 0.0, micro * need / float(speed[0])  # the fastest device alone
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            done = work_ahead(blocks, len(blocks), micro, trip, middle, -trip)  # nothing is behind the last stage
+            low, high = (middle, high) if done * (1.0 + GUARD) < need else (low, middle)
+        if problem.deadline_s is None or low <= problem.deadline_s * (1.0 + 4.0 * GUARD):
+            best = min(best, (problem.per_second + problem.per_joule * float(idle[:n].sum())) * low + energy)
+    return best * (1.0 - GUARD)
 
 
 def solve_layered(types: DeviceTypes, best: Incumbent, *, hybrid: bool, buckets: int, gap: float) -> Layered | None:
