@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["Arrangements", "Membership", "Parallelisms", "Participants", "PoolReport"]
+__all__ = ["Arrangements", "Membership", "Parallelisms", "Participants", "PoolReport", "PoolSolution"]
 
 #: Characters of a plan in a table of text.
 PLAN_SHOWN: Final = 70

@@ -15,7 +15,7 @@ import numpy as np
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
-from edgealloc.formulations.pool_training.costs import memory_bytes
+from edgealloc.formulations.pool_training.costs import memory_bytes, work_units
 from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import memory_caps
 from edgealloc.formulations.pool_training.partition import best_partition, score
@@ -27,16 +27,14 @@ from edgealloc.units import format_si
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["RULES", "greedy_plans", "pipeline_orders", "shared_plan", "single_plans"]
+__all__ = [
+    "RULES", "NoPlanError", "greedy_plans", "pipeline_orders", "pipeline_plan", "require_memory", "run_rule",
+    "shared_plan", "single_plans", "unit_costs",
+]
 
 
 class NoPlanError(Exception):
     """A rule cannot be carried out; the text says why."""
-
-
-def work_units(problem: PoolTraining, parallelism: str) -> int:
-    """Units that the devices of a one-stage plan share: samples, tokens or heads."""
-    return {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
 
 
 def unit_costs(problem: PoolTraining, parallelism: str, members: Sequence[int]) -> tuple[list[float], list[float]]:

@@ -14,9 +14,14 @@ from edgealloc.formulations.pool_training.schedule import in_flight, messages_be
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["estimate_s", "memory_bytes", "pipeline_times", "plan_bound_s", "stage_seconds"]
+__all__ = ["estimate_s", "memory_bytes", "pipeline_times", "plan_bound_s", "stage_seconds", "work_units"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+def work_units(problem: PoolTraining, parallelism: str) -> int:
+    """Units that the devices of a one-stage plan share: samples, tokens or heads."""
+    return {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
 
 
 def memory_bytes(problem: PoolTraining, plan: Plan) -> FloatArray:
@@ -129,7 +134,7 @@ def estimate_s(problem: PoolTraining, plan: Plan) -> float:
         compute = max(share * float(per_sample.sum()) / float(problem.flops_per_s[i])
                       for i, share in zip(ring, shares, strict=True))
         return compute + network.all_reduce(ring, gradients)
-    units = problem.tokens if plan.parallelism == "sequence" else problem.heads
+    units = work_units(problem, plan.parallelism)
     slowest = max(share / units / float(problem.flops_per_s[i]) for i, share in zip(ring, shares, strict=True))
     compute = problem.batch * slowest * float(per_sample.sum())
     if plan.parallelism == "tensor":

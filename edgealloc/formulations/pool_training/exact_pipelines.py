@@ -14,7 +14,7 @@ from edgealloc.formulations.pool_training.sharing import share_options
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
-__all__ = ["PipelineSearch"]
+__all__ = ["PipelineSearch", "Suffix", "whole_shares"]
 
 
 class Suffix(NamedTuple):

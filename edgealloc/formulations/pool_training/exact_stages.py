@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.run import Run
-from edgealloc.formulations.pool_training.baselines import single_plans, unit_costs, work_units
+from edgealloc.formulations.pool_training.baselines import single_plans, unit_costs
+from edgealloc.formulations.pool_training.costs import work_units
 from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import memory_caps
 from edgealloc.formulations.pool_training.incumbent import Incumbent

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgealloc.core.constraints import Conflict, Diagnosis
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.weights import Weights
-from edgealloc.formulations.pool_training.costs import memory_bytes
+from edgealloc.formulations.pool_training.costs import memory_bytes, work_units
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, schedule
 from edgealloc.formulations.pool_training.sharing import equal_shares
@@ -67,7 +67,7 @@ def diagnose(problem: PoolTraining) -> Diagnosis | None:
                 return None
             continue
         caps = memory_caps(problem, parallelism)
-        units = {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
+        units = work_units(problem, parallelism)
         if (caps.max() if parallelism == "single" else caps.sum()) >= units:
             return None
     return diagnosis(problem)
@@ -121,7 +121,7 @@ def _candidates(problem: PoolTraining) -> Iterator[Plan]:
                 if count == 1:
                     yield Plan("single", ((chosen[0],),), (problem.layers,), ((problem.batch,),))
                 continue
-            units = {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
+            units = work_units(problem, parallelism)
             if count <= units:
                 free = problem.memory_bytes[chosen] - problem.overhead_bytes[chosen]
                 room = free if parallelism == "tensor" else free - whole

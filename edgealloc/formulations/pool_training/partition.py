@@ -24,7 +24,7 @@ from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight
 
-__all__ = ["best_partition", "improved", "partitions", "pipeline_fits"]
+__all__ = ["best_partition", "improved", "partitions", "pipeline_fits", "score"]
 
 #: Trade-offs kept in a state.
 KEEP: Final = 6

@@ -18,7 +18,7 @@ from edgealloc.core.solution import Solution
 from edgealloc.core.tables import Column
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
-from edgealloc.formulations.pool_training.costs import estimate_s, memory_bytes, plan_bound_s
+from edgealloc.formulations.pool_training.costs import estimate_s, memory_bytes, plan_bound_s, work_units
 from edgealloc.formulations.pool_training.methods import METHODS
 from edgealloc.formulations.pool_training.network import Network
 from edgealloc.formulations.pool_training.plan import PARALLELISMS, Plan, PoolCosts
@@ -357,8 +357,8 @@ def _plan_faults(problem: PoolTraining, plan: Plan) -> list[Fault]:
             elif i in seen:
                 faults.append(Fault(f"plan.stages[{p}]", f"names {problem.device_label(i)} a second time"))
             seen.add(i)
-    units = {"sequence": problem.tokens, "tensor": problem.heads, "single": problem.batch, "data": problem.batch}
-    whole = units.get(plan.parallelism, problem.micro_batch)
+    staged = plan.parallelism in ("pipeline", "hybrid")
+    whole = problem.micro_batch if staged else work_units(problem, plan.parallelism)
     for p, (stage, shares) in enumerate(zip(plan.stages, plan.shares, strict=True)):
         if len(shares) != len(stage) or min(shares, default=1) < 1 or sum(shares) != whole:
             faults.append(Fault(f"plan.shares[{p}]", f"is {tuple(shares)}; give whole numbers >= 1 for {len(stage)} "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SingleDevice", "best_single_device", "comparison_columns", "devices_table", "layer_range", "links_table",
-    "medium_name", "plan_words", "summary_lines",
+    "medium_name", "memory_bar", "plan_words", "summary_lines",
 ]
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH, group_
 from edgealloc.scenarios.pool_training.schema import DeviceGroup, Document, NetworkSection
 from edgealloc.system.layers import LayerLoads, layer_loads
 
-__all__ = ["build", "device_names", "fastest_alone", "loads", "overhead_bytes", "usable_bytes"]
+__all__ = ["build", "device_names", "fastest_alone", "loads", "overhead_bytes", "topology", "usable_bytes"]
 
 FloatArray = npt.NDArray[np.float64]
 

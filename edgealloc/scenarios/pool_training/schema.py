@@ -35,6 +35,7 @@ __all__ = [
     "LinkTable",
     "ModelSection",
     "NetworkSection",
+    "ReferenceSection",
     "WeightsSection",
 ]
 
