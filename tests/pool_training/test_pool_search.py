@@ -98,8 +98,6 @@ def best_pipeline(pool: PoolTraining, kind: str) -> float:
     for count in range(1, pool.devices + 1):
         for order in itertools.permutations(range(pool.devices), count):
             for pairs in itertools.product((1, 2) if kind == "hybrid" else (1,), repeat=count):
-                if sum(pairs) != count and not (sum(pairs[:k]) == count for k in range(count)):
-                    continue
                 ends = list(itertools.accumulate(pairs))
                 if count not in ends:
                     continue
