@@ -36,6 +36,8 @@ STEP_S: Final = (2e-6, 1e-4)
 ORDERS: Final = 0.06
 FIRST: Final = 0.08
 BETWEEN: Final = 0.04
+#: Pools of more devices have weak bounds: there plans get this many times as much.
+LARGE: Final = (12, 3.0)
 #: Of the steps of a round, for pipelines if there are hybrids.
 PIPELINES: Final = 0.25
 
@@ -58,6 +60,7 @@ class PlanSearch:
         devices = cost.problem.devices
         self.steps = min(MOST_STEPS, STEPS_PER_PAIR * devices * devices)
         self.starts: dict[str, list[tuple[float, Plan]]] = {kind: [] for kind in kinds}
+        self._more = LARGE[1] if devices > LARGE[0] else 1.0
         self._rounds = itertools.count()
 
     def begin(self, enough: float) -> None:
@@ -70,7 +73,7 @@ class PlanSearch:
         """
         run = self.best.run
         self._chains()
-        until = run.seconds + ORDERS * run.time_limit_s
+        until = run.seconds + self._more * ORDERS * run.time_limit_s
         if "hybrid" in self.kinds:
             for value, plan in hybrid_plans(self.cost.problem, self.cost, run, quick=True):
                 self._keep(value, plan)
@@ -113,11 +116,11 @@ class PlanSearch:
 
     def _until(self, share: float) -> float:
         """For machines on which steps take longer than they should."""
-        return self.best.run.seconds + 2.0 * share * self.best.run.time_limit_s
+        return self.best.run.seconds + 1.5 * self._more * share * self.best.run.time_limit_s
 
     def _steps(self, share: float) -> int:
         per_pair, least = STEP_S
-        seconds = share * self.best.run.time_limit_s
+        seconds = self._more * share * self.best.run.time_limit_s
         return int(min(float(self.steps), seconds / max(per_pair * self.cost.problem.devices**2, least)))
 
     def _start(self, kind: str, number: int) -> Plan | None:
