@@ -40,6 +40,8 @@ def test_names_and_sizes() -> None:
         plain_pool(2, device_names=("pc", "pc"), topology=Topology.star(("pc", "tv"), 1e6))
     with pytest.raises(DataError, match="3 devices"):
         plain_pool(3, topology=Topology.mesh(2, 1e6))
+    with pytest.raises(DataError, match="has 2 devices and 1 relay, while 3 devices"):
+        plain_pool(3, topology=Topology.star(2, 1e6))  # the switch is no device
 
 
 @pytest.mark.parametrize(("plan", "message"), [

@@ -53,7 +53,9 @@ def pipeline_bound(times: PipelineTimes) -> float:
 
     1. busy stage: :math:`\sum_{q<p} (t_q + c_q + c'_q) + M t_p`. The first forward pass of stage p waits for the
        stages before it, and its last backward pass is followed by theirs.
-    2. busy stage and its replicas: :math:`\sum_{q<p} (f_q + c_q) + M t_p + \mathrm{AR}_p`.
+    2. busy stage, then the replicas of one before it: :math:`\sum_{q<p} (f_q + c_q) + \mathrm{AR}_p + \max_{r \ge p}
+       \{\sum_{p \le q < r} (t_q + c_q + c'_q) + M t_r\}`: bound 1 of the stages from p on, which end with a backward
+       pass of stage p.
     3. busy hand-over: :math:`\sum_q (t_q + c_q + c'_q) + (M-1) o_p`, where :math:`o_p` is the occupancy of one hand-
        over: the first cannot begin before the stages up to p have worked, and after the last its micro-batch finishes
        the round trip.
@@ -79,12 +81,15 @@ def pipeline_bound(times: PipelineTimes) -> float:
     over = [sum(cost) for cost in times.over]
     trips = [there + sum(home) for there, home in zip(over, times.back, strict=True)]
     round_trip = sum(total) + sum(trips)
+    behind = [m * total[-1]] * stages  # bound 1 of the stages from p on
+    for p in reversed(range(stages - 1)):
+        behind[p] = max(m * total[p], total[p] + trips[p] + behind[p + 1])
     best = before = arrive = 0.0
     tail = round_trip
     for p in range(stages):
         ends = times.tied_s if p == 0 else 0.0  # all that stage 0 does is followed by the tied table
         best = max(best, before + m * total[p] + times.tied_s)
-        best = max(best, arrive + m * total[p] + times.reduce[p] + ends)
+        best = max(best, arrive + behind[p] + times.reduce[p] + ends)
         limit = times.limits[p]
         rounds = -(-m // limit)
         best = max(best, before + rounds * tail + (m - 1 - (rounds - 1) * limit) * times.backward[p] + times.tied_s)

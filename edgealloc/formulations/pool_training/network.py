@@ -55,6 +55,8 @@ class Topology:
         Routes take the path with the smallest sum, > 0; 1 counts hops.
     joules_per_byte : (L,)
         Energy of sender and receiver for one byte on the link, >= 0.
+    relays : int, optional
+        How many of the last nodes are relays; None where that is not said.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class Topology:
     medium: Any = None
     metric: Any = 1.0
     joules_per_byte: Any = 0.0
+    relays: int | None = None
 
     def __post_init__(self) -> None:
         faults: list[Fault] = []
@@ -170,6 +173,7 @@ class Topology:
             raise DataError(faults, "Topology")
         numbers = np.array(columns.pop("medium"), dtype=np.int64)
         return cls(nodes=nodes, ends=np.array(ends, dtype=np.int64).reshape(-1, 2), medium=numbers,
+                   relays=None if devices is None else len(nodes) - len(wanted),
                    **{name: np.array(values, dtype=object) for name, values in columns.items()})
 
     @classmethod
@@ -180,7 +184,7 @@ class Topology:
         names = _names(devices)
         ends = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s,
-                   np.zeros(len(ends), np.int64), 1.0, joules_per_byte)
+                   np.zeros(len(ends), np.int64), 1.0, joules_per_byte, 0)
 
     @classmethod
     def mesh(
@@ -190,7 +194,7 @@ class Topology:
         names = _names(devices)
         ends = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s, None, 1.0,
-                   joules_per_byte)
+                   joules_per_byte, 0)
 
     @classmethod
     def star(
@@ -212,7 +216,8 @@ class Topology:
                          for name, one in (("rate_bits_per_s", rate_bits_per_s), ("latency_s", latency_s)))
         if faults:
             raise DataError(faults, "Topology")
-        return cls((*names, relay), np.array(ends, np.int64).reshape(-1, 2), rate, latency, None, 1.0, joules_per_byte)
+        return cls((*names, relay), np.array(ends, np.int64).reshape(-1, 2), rate, latency, None, 1.0, joules_per_byte,
+                   1)
 
     @classmethod
     def line(
@@ -222,7 +227,7 @@ class Topology:
         names = _names(devices)
         ends = [end for i in range(len(names) - 1) for end in ((i, i + 1), (i + 1, i))]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s, None, 1.0,
-                   joules_per_byte)
+                   joules_per_byte, 0)
 
     # ---- facts ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +259,7 @@ class Topology:
         if not isinstance(given, (int, float, np.number)) or not 0.0 < given < math.inf:
             raise DataError(f"factor: is {short(given)}; give a number > 0")
         return type(self)(self.nodes, self.ends, self.rate_bits_per_s * factor, self.latency_s, self.medium,
-                          self.metric, self.joules_per_byte)
+                          self.metric, self.joules_per_byte, self.relays)
 
     def without(self, lost: Iterable[int]) -> Self:
         """The network after nodes (numbers) are gone, with the links that used them; the others keep their order."""
@@ -265,8 +270,9 @@ class Topology:
         new = {old: k for k, old in enumerate(keep)}
         here = np.array([a not in gone and b not in gone for a, b in self.ends], dtype=bool)
         ends = np.array([(new[int(a)], new[int(b)]) for a, b in self.ends[here]], np.int64).reshape(-1, 2)
+        relays = None if self.relays is None else sum(k >= len(self.nodes) - self.relays for k in keep)
         return type(self)(tuple(self.nodes[k] for k in keep), ends, self.rate_bits_per_s[here], self.latency_s[here],
-                          self.medium[here], self.metric[here], self.joules_per_byte[here])
+                          self.medium[here], self.metric[here], self.joules_per_byte[here], relays)
 
 
 def _names(devices: Sequence[str] | int) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.formulations.pool_training.network import Network, Topology
 from edgealloc.formulations.pool_training.plan import PARALLELISMS
+from edgealloc.units import format_count
 
 __all__ = ["FIELDS", "checked_fields"]
 
@@ -157,6 +158,10 @@ def _topology(value: Any, names: tuple[str, ...] | None, devices: int, faults: l
             return None
     if len(topology.nodes) < devices:
         faults.append(Fault("topology.nodes", f"has {len(topology.nodes)} nodes for {devices} devices"))
+        return None
+    if topology.relays is not None and len(topology.nodes) - topology.relays != devices:
+        faults.append(Fault("topology", f"has {format_count(len(topology.nodes) - topology.relays, 'device')} and "
+                                        f"{format_count(topology.relays, 'relay')}, while {devices} devices are given"))
         return None
     if names is not None and topology.nodes[: len(names)] != names:
         k = next(k for k, name in enumerate(names) if k >= len(topology.nodes) or topology.nodes[k] != name)
