@@ -37,11 +37,11 @@ __all__ = ["run"]
 
 #: Rounds of the dynamic programs: labels made at most (before any is dropped) and buckets per state.
 ROUNDS: Final = {
-    "pipeline": ((3e6, 1), (4e8, 1), (3e9, 4)),
-    "hybrid": ((3e6, 1), (1.2e8, 1), (7e8, 1)),
+    "pipeline": ((3e6, 1), (4e7, 1), (4e8, 1), (3e9, 4)),
+    "hybrid": ((3e6, 1), (1.5e7, 1), (6e7, 1), (2.4e8, 1), (1e9, 1), (4e9, 1)),
 }
-#: Labels that are made in a second, with room to spare: a round takes at most two thirds of the time limit.
-LABELS_PER_S: Final = {"pipeline": 5e8, "hybrid": 1e8}
+#: A round is begun if what it will take, judged by the last one, is at most this share of the time that is left.
+WORTH_BEGINNING: Final = 0.9
 #: Multisets of types whose one-stage plans are bounded.
 MOST_SETS: Final = 1 << 14
 #: Multisets of types that a dynamic program may have.
@@ -135,39 +135,61 @@ def _stages(
     search = PlanSearch(cost, best, layered)
     search.begin(bounds.enough)
     run.report("first plans", 0, best.value, bounds.value)
-    done: dict[str, tuple[int, int]] = {}
-    for number in range(max(len(rounds) for rounds in ROUNDS.values())):
-        for parallelism in layered:
-            if bounds.open(parallelism):
-                budget, buckets = ROUNDS[parallelism][number]
-                budget = min(budget, 0.67 * run.time_limit_s * LABELS_PER_S[parallelism])
-                _round(search, bounds, choices, parallelism, budget, buckets, done)
+    rounds = _Rounds(search, bounds, choices)
+    for parallelism in layered:
+        rounds.next(parallelism)
+    # the least bound is that of all plans: no other is worth raising
+    while (parallelism := min(layered, key=lambda one: bounds.of[one])) and bounds.open(parallelism):
+        if not rounds.next(parallelism):
+            break
     if any(bounds.open(parallelism) for parallelism in layered):
         search.finish(bounds.enough)
         run.report("search", 0, best.value, bounds.value)
+    if rounds.cut:
+        raise TimeUpError
 
 
-def _round(
-    search: PlanSearch, bounds: _Bounds, choices: list[DeviceTypes], parallelism: str, budget: float, buckets: int,
-    done: dict[str, tuple[int, int]],
-) -> None:
-    """One dynamic program with as many types as the budget allows, then local search from the plans behind it."""
-    best, hybrid = search.best, parallelism == "hybrid"
-    run = best.run
-    affordable = [one for one in choices if work_of(one, hybrid=hybrid, buckets=buckets) <= budget]
-    if not affordable:
-        return
-    types = max(affordable, key=lambda one: one.types)
-    if done.get(parallelism) == (types.types, buckets):
-        return
-    found = solve_layered(types, best, hybrid=hybrid, buckets=buckets, gap=run.gap)
-    if found is None:
-        return
-    done[parallelism] = (types.types, buckets)
-    bounds.raise_to(parallelism, found.bound, f"{parallelism}, {types.types} types")
-    if bounds.open(parallelism):
-        search.after(found.plans(search.cost, TRACED, best.value), bounds.enough)
-    run.report(f"{parallelism} search", 0, best.value, bounds.value)
+class _Rounds:
+    """Dynamic programs of more and more types, one after another for every parallelism.
+
+    Attributes
+    ----------
+    cut : bool
+        A round was left out because it would not have ended in time.
+    """
+
+    def __init__(self, search: PlanSearch, bounds: _Bounds, choices: list[DeviceTypes]) -> None:
+        self.search, self.bounds, self.choices = search, bounds, choices
+        self.done: dict[str, list[tuple[int, int]]] = {}
+        self.begun: dict[str, int] = {}
+        self.pace: dict[str, float] = {}
+        self.cut = False
+
+    def next(self, parallelism: str) -> bool:
+        """Run the next round, then local search from the plans behind it; False if there is none."""
+        hybrid, run, done = parallelism == "hybrid", self.search.best.run, self.done.setdefault(parallelism, [])
+        for number in range(self.begun.get(parallelism, 0), len(ROUNDS[parallelism])):
+            budget, buckets = ROUNDS[parallelism][number]
+            affordable = [one for one in self.choices if work_of(one, hybrid=hybrid, buckets=buckets) <= budget]
+            types = max(affordable, key=lambda one: one.types, default=None)
+            if types is None or (types.types, buckets) in done:
+                continue
+            work = work_of(types, hybrid=hybrid, buckets=buckets)
+            if work * self.pace.get(parallelism, 0.0) > WORTH_BEGINNING * run.seconds_left:
+                self.cut = True
+                return False
+            began, self.begun[parallelism] = run.seconds, number + 1
+            found = solve_layered(types, self.search.best, hybrid=hybrid, buckets=buckets, gap=run.gap)
+            done.append((types.types, buckets))
+            if found is None:  # its labels do not fit into memory
+                continue
+            self.pace[parallelism] = (run.seconds - began) / work
+            self.bounds.raise_to(parallelism, found.bound, f"{parallelism}, {types.types} types")
+            if self.bounds.open(parallelism):
+                self.search.after(found.plans(self.search.cost, TRACED, self.search.best.value), self.bounds.enough)
+            run.report(f"{parallelism} search", 0, self.search.best.value, self.bounds.value)
+            return True
+        return False
 
 
 @cache
