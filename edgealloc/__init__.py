@@ -23,15 +23,15 @@ _PUBLIC = {
     "DataError": "edgealloc.errors",
     "Diagnosis": "edgealloc.core.constraints",
     "EdgeallocError": "edgealloc.errors",
-    "FaultReport": "edgealloc.formulations.pool_training.faults",
+    "FaultReport": "edgealloc.formulations.pool_training.questions.faults",
     "InfeasibleError": "edgealloc.errors",
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
     "Outcome": "edgealloc.core.method",
-    "ParetoFront": "edgealloc.formulations.pool_training.pareto",
+    "ParetoFront": "edgealloc.formulations.pool_training.questions.pareto",
     "Plan": "edgealloc.formulations.pool_training.plan",
     "PoolCosts": "edgealloc.formulations.pool_training.plan",
-    "PoolReport": "edgealloc.formulations.pool_training.answers",
+    "PoolReport": "edgealloc.formulations.pool_training.questions.answers",
     "PoolTraining": "edgealloc.formulations.pool_training.problem",
     "Progress": "edgealloc.core.run",
     "Run": "edgealloc.core.run",
@@ -46,14 +46,14 @@ _PUBLIC = {
     "Termination": "edgealloc.core.status",
     "Topology": "edgealloc.formulations.pool_training.network",
     "Weights": "edgealloc.core.weights",
-    "arrangements": "edgealloc.formulations.pool_training.questions",
+    "arrangements": "edgealloc.formulations.pool_training.questions.questions",
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
-    "faults": "edgealloc.formulations.pool_training.fault_search",
-    "parallelisms": "edgealloc.formulations.pool_training.questions",
-    "pareto_front": "edgealloc.formulations.pool_training.pareto",
-    "participants": "edgealloc.formulations.pool_training.questions",
-    "plan_pool": "edgealloc.formulations.pool_training.questions",
+    "faults": "edgealloc.formulations.pool_training.questions.fault_search",
+    "parallelisms": "edgealloc.formulations.pool_training.questions.questions",
+    "pareto_front": "edgealloc.formulations.pool_training.questions.pareto",
+    "participants": "edgealloc.formulations.pool_training.questions.questions",
+    "plan_pool": "edgealloc.formulations.pool_training.questions.questions",
     "register_method": "edgealloc.core.method",
     "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
     "sweep": "edgealloc.sweeps.engine",
@@ -69,14 +69,19 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
-    from edgealloc.formulations.pool_training.answers import PoolReport
-    from edgealloc.formulations.pool_training.fault_search import faults
-    from edgealloc.formulations.pool_training.faults import FaultReport
     from edgealloc.formulations.pool_training.network import Topology
-    from edgealloc.formulations.pool_training.pareto import ParetoFront, pareto_front
     from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
     from edgealloc.formulations.pool_training.problem import PoolTraining
-    from edgealloc.formulations.pool_training.questions import arrangements, parallelisms, participants, plan_pool
+    from edgealloc.formulations.pool_training.questions.answers import PoolReport
+    from edgealloc.formulations.pool_training.questions.fault_search import faults
+    from edgealloc.formulations.pool_training.questions.faults import FaultReport
+    from edgealloc.formulations.pool_training.questions.pareto import ParetoFront, pareto_front
+    from edgealloc.formulations.pool_training.questions.questions import (
+        arrangements,
+        parallelisms,
+        participants,
+        plan_pool,
+    )
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio

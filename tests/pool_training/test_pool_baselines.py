@@ -12,9 +12,9 @@ from pools import TOPOLOGIES, plain_pool, plan_of, random_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.baselines import RULES
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.partition import best_partition, partitions
-from edgealloc.formulations.pool_training.rings import ring_order, rings
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.partition import best_partition, partitions
+from edgealloc.formulations.pool_training.search.rings import ring_order, rings
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

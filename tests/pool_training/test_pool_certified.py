@@ -15,12 +15,12 @@ from pools import TOPOLOGIES, draws, plain_pool, random_pool
 from edgealloc import Plan, PoolTraining, Topology, Weights
 from edgealloc.core.run import Progress
 from edgealloc.core.status import Status, Termination
-from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.pipelines import solve_layered
+from edgealloc.formulations.pool_training.certificate.device_types import DeviceTypes, PoolData, gather
+from edgealloc.formulations.pool_training.certificate.pipelines import solve_layered
+from edgealloc.formulations.pool_training.certificate.whole_pool import one_stage
 from edgealloc.formulations.pool_training.plan import PARALLELISMS
-from edgealloc.formulations.pool_training.whole_pool import one_stage
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
 
 # ---- every plan there is, by nothing but the definition of a plan ---------------------------------------------------
 

@@ -13,7 +13,7 @@ from tiny_pools import ENUMERATED, fixed, pipeline, tiny_pool
 import edgealloc as ea
 from edgealloc.core import method as registry
 from edgealloc.core.figures import save_figure
-from edgealloc.formulations.pool_training.recovery import Holding, moves_between, pools_without, repaired
+from edgealloc.formulations.pool_training.questions.recovery import Holding, moves_between, pools_without, repaired
 
 #: Seconds per byte of a port of 100 Mbit/s, and latency of two ports.
 BYTE, LATENCY = 8e-8, 2e-3

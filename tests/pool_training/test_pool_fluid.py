@@ -9,8 +9,8 @@ import pytest
 from edge_pools import tiny_pool
 
 import edgealloc as ea
-from edgealloc.formulations.pool_training.device_types import PoolData
-from edgealloc.formulations.pool_training.pipelines import fluid_bound
+from edgealloc.formulations.pool_training.certificate.device_types import PoolData
+from edgealloc.formulations.pool_training.certificate.pipelines import fluid_bound
 
 
 @pytest.mark.parametrize("seed", [145, 11, 12, 13, 14, 15])

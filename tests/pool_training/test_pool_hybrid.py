@@ -15,7 +15,7 @@ import edgealloc as ea
 from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.costs import memory_bytes
 from edgealloc.formulations.pool_training.edgeshard import bottleneck_plan
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 
 def test_hybrid_is_near_the_optimum_and_never_below() -> None:

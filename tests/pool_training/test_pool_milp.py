@@ -10,8 +10,8 @@ from pools import draws, objective_of, random_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.costs import memory_bytes
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.milp_model import PipelineModel
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 from edgealloc.solvers.milp import solve_milp
 
 

@@ -12,7 +12,7 @@ from tiny_pools import ENUMERATED, all_plans, tiny_pool
 import edgealloc as ea
 from edgealloc.core import method as registry
 from edgealloc.core.figures import save_figure
-from edgealloc.formulations.pool_training.pareto import pareto_front
+from edgealloc.formulations.pool_training.questions.pareto import pareto_front
 
 
 @pytest.fixture(autouse=True)

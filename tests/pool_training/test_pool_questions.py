@@ -10,7 +10,7 @@ from tiny_pools import ENUMERATED, FIXED, all_plans, compositions, fixed, pipeli
 
 import edgealloc as ea
 from edgealloc.core import method as registry
-from edgealloc.formulations.pool_training.questions import excluding
+from edgealloc.formulations.pool_training.questions.questions import excluding
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pools import TOPOLOGIES, draws, plain_pool, random_pool
 
 import edgealloc as ea
 from edgealloc.formulations.pool_training.costs import memory_bytes, plan_bound_s
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 
 def test_two_stages_by_hand() -> None:

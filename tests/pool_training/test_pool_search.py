@@ -11,11 +11,11 @@ from pools import TOPOLOGIES, random_pool
 
 from edgealloc import Plan, PoolTraining, Topology
 from edgealloc.core.run import Run
-from edgealloc.formulations.pool_training.annealing import Annealing
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.neighbours import Draft, Neighbours
-from edgealloc.formulations.pool_training.plan_search import PlanSearch
+from edgealloc.formulations.pool_training.search.annealing import Annealing
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.neighbours import Draft, Neighbours
+from edgealloc.formulations.pool_training.search.plan_search import PlanSearch
 
 
 def searched(pool: PoolTraining, kinds: list[str], seed: int = 0) -> Incumbent:

@@ -16,11 +16,11 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
 from edgealloc.formulations.pool_training.costs import memory_bytes, work_units
-from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import memory_caps
-from edgealloc.formulations.pool_training.partition import best_partition, score
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import ring_order
+from edgealloc.formulations.pool_training.search.fastcost import FastCost, warm_up
+from edgealloc.formulations.pool_training.search.partition import best_partition, score
+from edgealloc.formulations.pool_training.search.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import best_shares, equal_shares
 from edgealloc.units import format_si
 

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.run import Run, TimeUpError
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

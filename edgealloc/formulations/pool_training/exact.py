@@ -33,10 +33,10 @@ from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
 from edgealloc.formulations.pool_training.exact_pipelines import PipelineSearch
 from edgealloc.formulations.pool_training.exact_stages import search_stages
-from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import diagnosis
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.starts import starting_plans
+from edgealloc.formulations.pool_training.search.fastcost import FastCost, warm_up
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.starts import starting_plans
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
 from edgealloc.formulations.pool_training.sharing import share_options
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.baselines import single_plans, unit_costs
 from edgealloc.formulations.pool_training.costs import work_units
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.feasibility import memory_caps
-from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import rings
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.rings import rings
 from edgealloc.formulations.pool_training.sharing import share_options
 
 if TYPE_CHECKING:

@@ -170,8 +170,8 @@ def _pipeline(problem: PoolTraining, parallelism: str, order: Sequence[int]) -> 
 def _fastest_known(problem: PoolTraining, plan: Plan) -> Plan:
     """The fastest of a plan and of those with which searches begin, of all that memory allows."""
     # they are built on this module
-    from edgealloc.formulations.pool_training.fastcost import FastCost
-    from edgealloc.formulations.pool_training.starts import starting_plans
+    from edgealloc.formulations.pool_training.search.fastcost import FastCost
+    from edgealloc.formulations.pool_training.search.starts import starting_plans
 
     hurried = problem.replace(weights=Weights(1.0, 0.0, 0.0), deadline_s=None)
     cost = FastCost(hurried)

@@ -27,10 +27,10 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.formulations.pool_training.baselines import pipeline_orders
-from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
-from edgealloc.formulations.pool_training.partition import improved, pipeline_fits, score
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import ring_order
+from edgealloc.formulations.pool_training.search.fastcost import FastCost, warm_up
+from edgealloc.formulations.pool_training.search.partition import improved, pipeline_fits, score
+from edgealloc.formulations.pool_training.search.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import best_shares
 
 if TYPE_CHECKING:

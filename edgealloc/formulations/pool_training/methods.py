@@ -13,7 +13,7 @@ _ZENG: Final = "Zeng et al., arXiv 2404.17766"
 
 METHODS: Final[tuple[Method, ...]] = (
     Method("certified", "lower bounds and plans by dynamic programming over subsets, then local search", proves=True,
-           reference="docs/pool_training.md", cites=("edgealloc",), run=f"{_HERE}.certified:run"),
+           reference="docs/pool_training.md", cites=("edgealloc",), run=f"{_HERE}.certificate.certified:run"),
     Method("exact", "every plan, for small pools: pipelines by bounded search, shares by their trade-offs", proves=True,
            slow=True, reference="enumeration", cites=("edgealloc",), run=f"{_HERE}.exact:run"),
     Method("milp", "devices, order and layers of a pipeline as one MILP, by HiGHS; nothing proven about hybrids",

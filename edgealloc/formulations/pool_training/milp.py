@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Final
 from edgealloc.core.method import Outcome
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Status, Termination
-from edgealloc.formulations.pool_training.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.feasibility import diagnosis
-from edgealloc.formulations.pool_training.incumbent import Incumbent
 from edgealloc.formulations.pool_training.milp_model import PipelineModel
-from edgealloc.formulations.pool_training.partition import best_partition, improved
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.starts import starting_plans
+from edgealloc.formulations.pool_training.search.fastcost import FastCost, warm_up
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.partition import best_partition, improved
+from edgealloc.formulations.pool_training.search.starts import starting_plans
 from edgealloc.solvers.milp import solve_milp
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def _others(problem: PoolTraining, best: Incumbent, attempts: list[str]) -> floa
     if "hybrid" in problem.parallelisms:
         attempts.append("milp: hybrid plans are not in the model; nothing is proven about them")
         return -math.inf
-    from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather
-    from edgealloc.formulations.pool_training.whole_pool import offer_sets, one_stage
+    from edgealloc.formulations.pool_training.certificate.device_types import DeviceTypes, PoolData, gather
+    from edgealloc.formulations.pool_training.certificate.whole_pool import offer_sets, one_stage
 
     wanted = [one for one in problem.parallelisms if one not in ("single", "pipeline")]
     if not wanted:

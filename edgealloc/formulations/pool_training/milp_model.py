@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

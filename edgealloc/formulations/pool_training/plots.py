@@ -331,7 +331,7 @@ def _draw_topology(problem: PoolTraining, solution: Solution[Plan, PoolCosts], a
 
 def _draw_pareto(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
     _, costs = _parts(solution)
-    front = resolve("edgealloc.formulations.pool_training.pareto:pareto_front")(
+    front = resolve("edgealloc.formulations.pool_training.questions.pareto:pareto_front")(
         problem, solution.method, points=7, time_limit_s=60.0, seed=solution.seed, warm_start=solution)
     figure = front.plot(ax)
     axes = figure.axes[0] if ax is None else ax

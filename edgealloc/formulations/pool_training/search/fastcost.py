@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from edgealloc.compiled import anything_cached
 from edgealloc.core.run import Run
-from edgealloc.formulations.pool_training.clock import pipeline_seconds
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, messages_between
+from edgealloc.formulations.pool_training.search.clock import pipeline_seconds
 from edgealloc.formulations.pool_training.timetables import hand_over_ticks, ticks
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError, Fault, nearest
-from edgealloc.formulations.pool_training.faults import Backup, FaultReport, Loss
-from edgealloc.formulations.pool_training.given import problem_of
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
-from edgealloc.formulations.pool_training.recovery import (
+from edgealloc.formulations.pool_training.questions.faults import Backup, FaultReport, Loss
+from edgealloc.formulations.pool_training.questions.given import problem_of
+from edgealloc.formulations.pool_training.questions.recovery import (
     Holding,
     Moves,
     best_repair,

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from edgealloc.core.run import Run
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

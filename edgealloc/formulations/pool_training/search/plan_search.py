@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from edgealloc.formulations.pool_training.annealing import Annealing
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.hybrid import hybrid_plans
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.partition import best_partition, pipeline_fits, score
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.search.annealing import Annealing
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.partition import best_partition, pipeline_fits, score
 
 __all__ = ["PlanSearch"]
 

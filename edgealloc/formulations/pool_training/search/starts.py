@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.baselines import greedy_plans, single_plans
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.hybrid import hybrid_plans, sizes_to_try
 from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

@@ -16,7 +16,9 @@ from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
-from edgealloc.formulations.pool_training.answers import (
+from edgealloc.formulations.pool_training.certificate.whole_pool import whole_plans
+from edgealloc.formulations.pool_training.plan import Plan
+from edgealloc.formulations.pool_training.questions.answers import (
     Arrangements,
     Membership,
     Parallelisms,
@@ -24,15 +26,13 @@ from edgealloc.formulations.pool_training.answers import (
     PoolReport,
     PoolSolution,
 )
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.fault_search import faults
-from edgealloc.formulations.pool_training.given import problem_of
-from edgealloc.formulations.pool_training.partition import best_partition, score
-from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.recovery import best_repair
+from edgealloc.formulations.pool_training.questions.fault_search import faults
+from edgealloc.formulations.pool_training.questions.given import problem_of
+from edgealloc.formulations.pool_training.questions.recovery import best_repair
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.partition import best_partition, score
 from edgealloc.formulations.pool_training.sharing import best_shares
 from edgealloc.formulations.pool_training.views import plan_words
-from edgealloc.formulations.pool_training.whole_pool import whole_plans
 from edgealloc.units import format_si
 
 if TYPE_CHECKING:

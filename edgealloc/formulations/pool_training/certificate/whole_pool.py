@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.device_types import MEMORY_SLACK, DeviceTypes
-from edgealloc.formulations.pool_training.incumbent import Incumbent
+from edgealloc.formulations.pool_training.certificate.device_types import MEMORY_SLACK, DeviceTypes
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import ring_order
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import best_shares
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from edgealloc.core.figures import COLOURS, new_figure, place_legend, style_axes
 from edgealloc.core.tables import text_table
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
-from edgealloc.formulations.pool_training.recovery import Moves
+from edgealloc.formulations.pool_training.questions.recovery import Moves
 from edgealloc.formulations.pool_training.views import plan_words
 from edgealloc.units import format_count, format_si
 

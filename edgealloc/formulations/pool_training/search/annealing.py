@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.neighbours import Draft, Neighbours
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import ring_order
 from edgealloc.formulations.pool_training.schedule import in_flight
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.neighbours import Draft, Neighbours
+from edgealloc.formulations.pool_training.search.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import equal_shares, share_options
 
 __all__ = ["Annealing"]

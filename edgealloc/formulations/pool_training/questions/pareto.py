@@ -29,8 +29,8 @@ from edgealloc.core.status import Termination
 from edgealloc.core.tables import markdown_table, text_table
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError
-from edgealloc.formulations.pool_training.given import problem_of
 from edgealloc.formulations.pool_training.plan import JOULES_PER_KWH, PARALLELISMS, Plan, PoolCosts
+from edgealloc.formulations.pool_training.questions.given import problem_of
 from edgealloc.formulations.pool_training.views import plan_words
 from edgealloc.units import format_si
 

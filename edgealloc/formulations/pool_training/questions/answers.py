@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.solution import Solution
 from edgealloc.core.tables import text_table
-from edgealloc.formulations.pool_training.faults import FaultReport
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
+from edgealloc.formulations.pool_training.questions.faults import FaultReport
 from edgealloc.formulations.pool_training.views import plan_words
 from edgealloc.units import format_si
 

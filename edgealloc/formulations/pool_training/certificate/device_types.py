@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.groups import (
+from edgealloc.formulations.pool_training.certificate.groups import (
     Links,
     group_reach,
     group_rings,
     group_shares,
     group_sizes,
 )
-from edgealloc.formulations.pool_training.layered import Tables
+from edgealloc.formulations.pool_training.certificate.layered import Tables
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.device_types import RANKS, DeviceTypes, PoolData
-from edgealloc.formulations.pool_training.fastcost import FastCost
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.layered import Tables, sweep, trace, work_ahead
+from edgealloc.formulations.pool_training.certificate.device_types import RANKS, DeviceTypes, PoolData
+from edgealloc.formulations.pool_training.certificate.layered import Tables, sweep, trace, work_ahead
 from edgealloc.formulations.pool_training.plan import Plan
-from edgealloc.formulations.pool_training.rings import ring_order
 from edgealloc.formulations.pool_training.schedule import in_flight
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.rings import ring_order
 from edgealloc.formulations.pool_training.sharing import best_shares
 
 __all__ = ["Layered", "fluid_bound", "group_plan", "solve_layered", "work_of"]

@@ -20,9 +20,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from edgealloc.formulations.pool_training.fastcost import FastCost
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
 
 __all__ = ["best_partition", "improved", "partitions", "pipeline_fits", "score"]
 

@@ -22,13 +22,13 @@ from edgealloc.core.method import Outcome
 from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
-from edgealloc.formulations.pool_training.device_types import DeviceTypes, PoolData, gather, multisets
-from edgealloc.formulations.pool_training.fastcost import FastCost
+from edgealloc.formulations.pool_training.certificate.device_types import DeviceTypes, PoolData, gather, multisets
+from edgealloc.formulations.pool_training.certificate.pipelines import GUARD, fluid_bound, solve_layered, work_of
+from edgealloc.formulations.pool_training.certificate.whole_pool import ONE_STAGE, offer_sets, one_stage
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
-from edgealloc.formulations.pool_training.incumbent import Incumbent
-from edgealloc.formulations.pool_training.pipelines import GUARD, fluid_bound, solve_layered, work_of
-from edgealloc.formulations.pool_training.plan_search import PlanSearch
-from edgealloc.formulations.pool_training.whole_pool import ONE_STAGE, offer_sets, one_stage
+from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.incumbent import Incumbent
+from edgealloc.formulations.pool_training.search.plan_search import PlanSearch
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining

@@ -1,0 +1,1 @@
+"""Lower bounds on all plans, and the certified method."""
