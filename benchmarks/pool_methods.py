@@ -1,8 +1,9 @@
 """Pool training: every method over the certified bound, and the certificate as pools grow.
 
-    python benchmarks/pool_methods.py                                        # the tables of docs/benchmarks/pools*.md
+    python benchmarks/pool_methods.py --markdown docs/benchmarks              # the tables of docs/benchmarks/pools*.md
     python benchmarks/pool_methods.py --sizes 12x32:2 --networks wifi --seconds 10 --methods certified
-    python benchmarks/pool_methods.py --markdown docs/benchmarks
+    python benchmarks/pool_methods.py --sizes 50x80:1 --networks wifi,switch --weights time --seconds 60 \
+        --methods certified --name large_pools --markdown docs/benchmarks
 
 Sizes are DEVICESxLAYERS:INSTANCES. A pool is a random mix of boards of the catalog (`Scenario.random_pool`) with the
 layers of a small decoder, on a network of each family: "wifi" is one channel of 300 Mbit/s that all share, "slow" the
@@ -26,7 +27,7 @@ import pandas as pd
 import edgealloc as ea
 from edgealloc.core.tables import markdown_table, text_table
 
-SIZES = "4x16:3,8x24:3,12x32:3,20x32:2,50x80:1"
+SIZES = "4x16:1,8x24:1,12x32:1"
 NETWORKS = ("wifi", "slow", "switch", "mixed")
 
 
@@ -84,7 +85,8 @@ def main() -> None:
     parser.add_argument("--methods", help="names, with commas between; all that are not slow by default")
     parser.add_argument("--seconds", type=float, default=10.0, help="time limit of a solve")
     parser.add_argument("--gap", type=float, default=1e-2)
-    parser.add_argument("--markdown", type=Path, help="folder for pools.md and pool_certificate.md")
+    parser.add_argument("--markdown", type=Path, help="folder for NAME.md and NAME_certificate.md")
+    parser.add_argument("--name", default="pools", help="of the tables that are written")
     options = parser.parse_args()
     make(3, 4, "wifi", "full", "time", 0).solve()  # compile kernels before any clock runs
     rows: list[dict[str, Any]] = []
@@ -107,7 +109,7 @@ def main() -> None:
         print(text_table(*table), end="\n\n")
     print(f"{int(frame['objective'].notna().sum())} answers; {below} below a proven bound")
     if options.markdown:
-        for name, table in (("pool_certificate", certificate), ("pools", methods)):
+        for name, table in ((f"{options.name}_certificate", certificate), (options.name, methods)):
             (options.markdown / f"{name}.md").write_text(markdown_table(*table) + "\n", encoding="utf-8")
     sys.exit(1 if below else 0)
 
