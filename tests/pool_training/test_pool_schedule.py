@@ -121,7 +121,7 @@ def test_more_of_anything_never_hurts_a_plan(seed: int, what: str, factor: float
     chosen[seed % problem.devices] = factor
     if what == "speed":
         if plan.parallelism in ("pipeline", "hybrid"):
-            problem = problem.replace(topology=ea.Topology.mesh(problem.devices, 1e7, 1e-3))
+            problem = problem.replace(topology=ea.Topology.mesh(problem.device_names, 1e7, 1e-3))
             assume(all(len(stage) == 1 for stage in plan.stages) or len(plan.stages) == 1)
         better = problem.replace(flops_per_s=problem.flops_per_s * chosen)
     elif what == "memory":
