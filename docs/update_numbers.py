@@ -6,7 +6,7 @@
     python benchmarks/methods.py --sizes 8x2:334,50x5:17 --seconds 20 --workers 2 --methods ... --out docs/benchmarks
     python benchmarks/never_below.py --workers 2 --markdown docs/benchmarks/never_below.md
     python benchmarks/pool_methods.py --markdown docs/benchmarks
-    python benchmarks/pool_methods.py --sizes 50x80:1 --networks wifi,switch --weights time --seconds 60 \\
+    python benchmarks/pool_methods.py --sizes 50x80:1 --networks wifi --weights time --seconds 60 \\
         --methods certified --name large_pools --markdown docs/benchmarks
     python docs/update_numbers.py               all blocks
     python docs/update_numbers.py defects       only those named
