@@ -11,7 +11,10 @@ import math
 import re
 from typing import Final
 
-__all__ = ["UNITS", "db_to_linear", "dbm_to_watt", "format_count", "format_si", "parse_quantity", "watt_to_dbm"]
+__all__ = [
+    "UNITS", "db_to_linear", "dbm_to_watt", "format_count", "format_percent", "format_price", "format_si",
+    "parse_quantity", "watt_to_dbm",
+]
 
 _PREFIX: Final = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
                   "T": 1e12, "P": 1e15}
@@ -141,6 +144,35 @@ def format_count(number: int, noun: str) -> str:
     ('1 device', '2 devices', '3 micro-batches')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def format_percent(part: float, whole: float) -> str:
+    """A part of a whole in percent; a part below a tenth of a percent is said to be one, and no whole is 0 %.
+
+    Examples
+    --------
+    >>> format_percent(1, 8), format_percent(1, 5000), format_percent(3, 3), format_percent(0, 0)
+    ('12.5 %', '<0.1 %', '100 %', '0 %')
+    """
+    if not whole:
+        return "0 %"
+    share = 100.0 * part / whole
+    if 0.0 < share < 0.1:
+        return "<0.1 %"
+    return f"{share:.0f} %" if share >= 99.95 else f"{share:.1f} %"
+
+
+def format_price(value: float) -> str:
+    """Three digits, without an exponent where that is readable; "-" for what is not finite.
+
+    Examples
+    --------
+    >>> format_price(0.00123456), format_price(1.5e-7), format_price(float("nan"))
+    ('0.00123', '1.50e-07', '-')
+    """
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.3g}" if value == 0.0 or 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:

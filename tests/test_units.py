@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgealloc.units import UNITS, db_to_linear, dbm_to_watt, format_si, parse_quantity, watt_to_dbm
+from edgealloc.units import (
+    UNITS,
+    db_to_linear,
+    dbm_to_watt,
+    format_percent,
+    format_price,
+    format_si,
+    parse_quantity,
+    watt_to_dbm,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +126,42 @@ def test_printed_values_can_be_read(value: float, unit: str) -> None:
 )
 def test_printed_examples(value: float, text: str) -> None:
     assert format_si(value, "Hz") == text
+
+
+@given(st.floats(0.0, 10.0), st.floats(1e-6, 1e6))
+def test_percentages_are_near_the_share(share: float, whole: float) -> None:
+    """What is read back is the share to the digits shown, and a small part is not shown as nothing."""
+    text = format_percent(share * whole, whole)
+    number, sign = text.split(" ")
+    assert sign == "%"
+    if number == "<0.1":
+        assert 0.0 < share < 0.001 * (1.0 + 1e-12)
+    else:
+        assert float(number) == pytest.approx(100.0 * share, abs=0.5 if share > 0.9994 else 0.0500001)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(1.0, 3.0, "33.3 %"), (0.0, 2.0, "0.0 %"), (1.0, 0.0, "0 %"), (0.9994, 1.0, "99.9 %"), (0.9996, 1.0, "100 %"),
+     (5.0, 2.0, "250 %"), (1e-9, 1.0, "<0.1 %"), (-1.0, 8.0, "-12.5 %")],
+)
+def test_percent_examples(part: float, whole: float, text: str) -> None:
+    assert format_percent(part, whole) == text
+
+
+@given(st.floats(1e-300, 1e300) | st.floats(-1e300, -1e-300))
+def test_prices_keep_three_digits(value: float) -> None:
+    """Read back, a price is right to three digits, and it has an exponent only where it would be unreadable."""
+    text = format_price(value)
+    assert float(text) == pytest.approx(value, rel=5.001e-3, abs=0.0)
+    if 1e-3 <= abs(value) < 999.0:
+        assert "e" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1.0, "1"), (0.000123456, "0.000123"), (0.0000123456, "1.23e-05"), (-2.5e7, "-2.50e+07"),
+     (math.inf, "-"), (math.nan, "-")],
+)
+def test_price_examples(value: float, text: str) -> None:
+    assert format_price(value) == text

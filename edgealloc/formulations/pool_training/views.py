@@ -14,7 +14,7 @@ from edgealloc.core.tables import text_table
 from edgealloc.formulations.pool_training.costs import memory_bytes
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.schedule import Schedule
-from edgealloc.units import format_count, format_si
+from edgealloc.units import format_count, format_percent, format_price, format_si
 
 if TYPE_CHECKING:
     from edgealloc.core.solution import Solution
@@ -258,9 +258,9 @@ def _cost_lines(problem: PoolTraining, plan: Plan, costs: PoolCosts) -> list[str
     lines.append(f"             the textbook formula says {format_si(costs.estimate_s, 's')} ({_signed(error)})")
     if plan.parallelism in ("pipeline", "hybrid"):
         lines[-1] += (f"; no schedule of these stages is faster than {format_si(costs.bound_s, 's')} "
-                      f"({_percent(costs.bound_s, costs.time_s)} of it)")
+                      f"({format_percent(costs.bound_s, costs.time_s)} of it)")
     parts = {"computing": costs.compute_energy_j, "waiting": costs.idle_energy_j, "network": costs.network_energy_j}
-    shown = ", ".join(f"{name} {_percent(part, costs.energy_j)}" for name, part in parts.items() if part > 0.0)
+    shown = ", ".join(f"{name} {format_percent(part, costs.energy_j)}" for name, part in parts.items() if part > 0.0)
     lines.append(f"energy       {format_si(costs.energy_j, 'J')} an iteration{f' ({shown})' if shown else ''}, "
                  f"{format_si(costs.energy_per_sample_j, 'J')} a sample")
     if problem.carbon_g_per_kwh is not None:
@@ -296,7 +296,7 @@ def _device_lines(problem: PoolTraining, plan: Plan, costs: PoolCosts, run: Sche
             layers = str(first) if count == 1 else f"{first} to {first + count - 1}"
             rows.append([
                 *([str(p)] if staged else []), str(problem.device_names[i]), layers, str(share),
-                format_si(float(run.busy_s[i]), "s"), _percent(float(run.busy_s[i]), costs.time_s),
+                format_si(float(run.busy_s[i]), "s"), format_percent(float(run.busy_s[i]), costs.time_s),
                 memory_bar(float(costs.memory_bytes[i]), float(problem.memory_bytes[i])),
                 format_si(float(costs.memory_bytes[i]), "B"), format_si(float(problem.memory_bytes[i]), "B"),
             ])
@@ -325,7 +325,7 @@ def _network_lines(problem: PoolTraining, solution: Solution[Plan, PoolCosts], c
     airtime = np.bincount(problem.topology.medium, weights=table["airtime_s"])
     busiest = int(airtime.argmax())
     total = float(costs.sent_bytes.sum())
-    share = _percent(float(airtime[busiest]), costs.time_s)
+    share = format_percent(float(airtime[busiest]), costs.time_s)
     return [f"network      {format_si(total, 'B')} an iteration; busiest is {medium_name(problem, busiest)}: it "
             f"carries bytes for {format_si(float(airtime[busiest]), 's')}, {share} of the iteration"]
 
@@ -336,13 +336,13 @@ def _price_lines(problem: PoolTraining, solution: Solution[Plan, PoolCosts]) -> 
     speed = np.asarray(solution.prices.get("flops_per_s", ()), dtype=np.float64)
     if speed.size and speed.max() > 0.0:
         i = int(speed.argmax())
-        saved = _price(float(speed[i]) * 1e9)
+        saved = format_price(float(speed[i]) * 1e9)
         lines.append(f"worth        one more GFLOP/s saves most on {problem.device_names[i]}: {saved} of the objective")
     rate = np.asarray(solution.prices.get("rate_bits_per_s", ()), dtype=np.float64)
     if rate.size and rate.max() > 0.0:
         k = int(rate.argmax())
         a, b = (problem.topology.nodes[end] for end in problem.topology.ends[k])
-        lines.append(f"             one more Mbit/s saves most from {a} to {b}: {_price(rate[k] * 1e6)}")
+        lines.append(f"             one more Mbit/s saves most from {a} to {b}: {format_price(rate[k] * 1e6)}")
         if speed.size and not speed.max() > 0.0:
             lines[-1] = "worth" + lines[-1][5:]
     return lines
@@ -350,19 +350,3 @@ def _price_lines(problem: PoolTraining, solution: Solution[Plan, PoolCosts]) -> 
 
 def _signed(percent: float) -> str:
     return "as it is" if abs(percent) < 0.05 else f"{percent:+.1f} %"
-
-
-def _percent(part: float, whole: float) -> str:
-    if not whole:
-        return "0 %"
-    share = 100.0 * part / whole
-    if 0.0 < share < 0.1:
-        return "<0.1 %"
-    return f"{share:.0f} %" if share >= 99.95 else f"{share:.1f} %"
-
-
-def _price(value: float) -> str:
-    """Three digits without an exponent where that is readable."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.3g}" if value == 0.0 or 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"

@@ -41,8 +41,8 @@ from edgealloc.formulations.split_training.explain_gap import (
 from edgealloc.formulations.split_training.limits import server_memory_need
 from edgealloc.formulations.split_training.reduced import reduce
 from edgealloc.formulations.split_training.resources import settle
-from edgealloc.formulations.split_training.views import _percent, _price, server_label
-from edgealloc.units import format_count
+from edgealloc.formulations.split_training.views import server_label
+from edgealloc.units import format_count, format_percent, format_price
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,14 +237,14 @@ def _gap_lines(e: Explanation) -> list[str]:
     rows = [["choices: users would do better at the prices", totals["reduced_costs"]],
             ["capacities not used as their prices assume", totals["capacity_losses"]],
             ["shares not optimal for these servers and cuts", totals["resource_losses"]]]
-    table = [[text, _price(amount), _percent(amount, distance)] for text, amount in rows]
-    table.append([f"together: objective - {floor:.9g}", _price(distance),
-                  f"{_percent(distance, objective)} of objective"])
+    table = [[text, format_price(amount), format_percent(amount, distance)] for text, amount in rows]
+    table.append([f"together: objective - {floor:.9g}", format_price(distance),
+                  f"{format_percent(distance, objective)} of objective"])
     beyond = totals["beyond_prices"]
     if beyond is not None and beyond > 1e-9 * abs(objective):
-        table.append(["of this, ruled out by branch and bound", _price(beyond), _percent(beyond, distance)])
+        table.append(["of this, ruled out by branch and bound", format_price(beyond), format_percent(beyond, distance)])
     elif beyond is not None and beyond < -1e-9 * abs(objective):
-        table.append(["further: rounds of other lengths", _price(-beyond), ""])
+        table.append(["further: rounds of other lengths", format_price(-beyond), ""])
     lines += ["  " + line for line in text_table([f"part of the {what}", "amount", "share"], table).splitlines()]
     users = e.users["user"].size
     if e.proven:
@@ -255,8 +255,8 @@ def _gap_lines(e: Explanation) -> list[str]:
     amount = float(e.users["reduced_cost"][n])
     if amount > 1e-12 * abs(objective):
         best = _place(solution.problem, int(e.users["best_server"][n]), int(e.users["best_local_layers"][n]))
-        lines.append(f"  largest part of a user: {solution.problem.user_label(n)}, {_price(amount)} "
-                     f"({_percent(amount, distance)}); it does {_does(e, n)}, best at the prices {best}")
+        lines.append(f"  largest part of a user: {solution.problem.user_label(n)}, {format_price(amount)} "
+                     f"({format_percent(amount, distance)}); it does {_does(e, n)}, best at the prices {best}")
     return lines
 
 
@@ -275,8 +275,8 @@ def _server_lines(e: Explanation) -> list[str]:
     """Congestion: use, prices, worth and losses of the servers that matter most."""
     table, problem = e.servers, e.solution.problem
     kind = "bound" if e.proven else "own"
-    lines = [f"congestion: the prices of all capacities make {_percent(e.totals['price_share'], 1.0)} of the objective "
-             f"({'prices of the bound' if e.proven else 'own prices'})"]
+    lines = [f"congestion: the prices of all capacities make {format_percent(e.totals['price_share'], 1.0)} of the "
+             f"objective ({'prices of the bound' if e.proven else 'own prices'})"]
     limited = [name for name in ("users", "memory") if not np.isnan(table[f"{name}_share"]).all()]
     header = ["server", "users", "band", "clock", *(f"{name} limit" for name in limited), "per MHz", f"({kind})",
               "per GHz", f"({kind})", "prices", "loses", "split"]
@@ -286,23 +286,25 @@ def _server_lines(e: Explanation) -> list[str]:
         cells = [str(problem.server_names[m]) if problem.server_names else str(m), str(int(table["users"][m]))]
         for name in ("bandwidth", "clock", *limited):
             share = float(table[f"{name}_share"][m])
-            cells.append("-" if math.isnan(share) else _percent(share, 1.0))
+            cells.append("-" if math.isnan(share) else format_percent(share, 1.0))
         for name, scale in (("bandwidth", 1e6), ("clock", 1e9)):
             here = table[f"{name}_bound_price"] if e.proven else e.servers[f"{name}_price"]
-            cells += [_price(float(table[f"{name}_price"][m]) * scale), _price(float(here[m]) * scale)]
-        cells += [_percent(float(table["price_share"][m]), 1.0), _price(float(table["capacity_loss"][m])),
+            cells += [format_price(float(table[f"{name}_price"][m]) * scale), format_price(float(here[m]) * scale)]
+        cells += [format_percent(float(table["price_share"][m]), 1.0), format_price(float(table["capacity_loss"][m])),
                   str(int(table["split_users"][m]))]
         rows.append(cells)
     lines += ["  " + line for line in text_table(header, rows).splitlines()]
     if len(order) > _SERVERS:
-        lines.append(f"  and {format_count(len(order) - _SERVERS, 'server')} more with "
-                     f"{_percent(float(table['price_share'][order[_SERVERS:]].sum()), 1.0)} of the objective in prices")
+        rest = format_percent(float(table["price_share"][order[_SERVERS:]].sum()), 1.0)
+        lines.append(f"  and {format_count(len(order) - _SERVERS, 'server')} more with {rest} of the objective in "
+                     "prices")
     for name in limited:
         price = table[f"{name}_bound_price"]
         if not np.isnan(price).all() and (price > 0.0).any():
             m, unit = int(np.nanargmax(price)), "user" if name == "users" else "GB"
             worth = float(price[m]) * (1.0 if name == "users" else 1e9)
-            lines.append(f"  highest price of one {unit} in the bound: {_price(worth)} at {server_label(problem, m)}")
+            lines.append(f"  highest price of one {unit} in the bound: {format_price(worth)} at "
+                         f"{server_label(problem, m)}")
     return lines
 
 
@@ -313,7 +315,7 @@ def _split_lines(e: Explanation) -> list[str]:
     if not names.size:
         return ["", "no user is split in the fractional optimum at these prices"]
     lines = ["", f"{format_count(names.size, 'user')} split in the fractional optimum at these prices "
-             f"(it balances capacities to within {_percent(e.totals['imbalance'], 1.0)} of their worth"
+             f"(it balances capacities to within {format_percent(e.totals['imbalance'], 1.0)} of their worth"
              f"{'; better prices would balance more' if e.totals['imbalance'] > 0.02 else ''}):"]
     cost = e.users["reduced_cost"][names]
     heaviest = np.array([split["weight"][split["user"] == n].max() for n in names])
@@ -323,8 +325,9 @@ def _split_lines(e: Explanation) -> list[str]:
         parts = []
         for o in mine.tolist():
             place = _place(problem, int(split["server"][o]), int(split["local_layers"][o]))
-            parts.append(f"{place}: {_percent(float(split['weight'][o]), 1.0)}")
-        rows.append([problem.user_label(n), _does(e, n), _price(float(e.users["reduced_cost"][n])), ", ".join(parts)])
+            parts.append(f"{place}: {format_percent(float(split['weight'][o]), 1.0)}")
+        pays = format_price(float(e.users["reduced_cost"][n]))
+        rows.append([problem.user_label(n), _does(e, n), pays, ", ".join(parts)])
     lines += ["  " + line for line in text_table(["user", "does", "pays", "fractional optimum"], rows).splitlines()]
     if names.size > _SPLIT:
         lines.append(f"  and {format_count(names.size - _SPLIT, 'user')} more (split_frame(), or --json)")
@@ -338,7 +341,7 @@ def _cut_lines(e: Explanation) -> list[str]:
     own = e.totals["resource_losses"] > 1e-6 * abs(e.totals["objective"])
     lines = ["what holds each cut: 'A against B' means that one more local layer is dearer by A most, one less by B"
              f"{' (at the best shares for these servers and cuts)' if own else ''}"]
-    rows = [[str(count), _percent(count, total), text] for text, count in list(e.held.items())[:_HELD]]
+    rows = [[str(count), format_percent(count, total), text] for text, count in list(e.held.items())[:_HELD]]
     lines += ["  " + line for line in text_table(["users", "share", "held by"], rows).splitlines()]
     rest = list(e.held.values())[_HELD:]
     if rest:
@@ -348,7 +351,7 @@ def _cut_lines(e: Explanation) -> list[str]:
     if movers:
         early = ", which the gap asked for did not need" if e.solution.status == "optimal" else ""
         lines.append(f"  {format_count(movers, 'user')} would still gain by a single move: at most "
-                     f"{_price(float(gain[users['verdict'] == 'would move'].max()))} each{early}")
+                     f"{format_price(float(gain[users['verdict'] == 'would move'].max()))} each{early}")
     slack = np.fmin(users["more_total"], users["less_total"])
     order = np.lexsort((np.where(np.isnan(slack), np.inf, slack), -gain, users["verdict"] != "would move"))
     shown = []
@@ -370,4 +373,4 @@ def _verdict(verdict: str, by: str) -> str:
 def _signed(value: float) -> str:
     if math.isnan(value):
         return "-"
-    return "inf" if math.isinf(value) else f"{'+' if value >= 0.0 else '-'}{_price(abs(value))}"
+    return "inf" if math.isinf(value) else f"{'+' if value >= 0.0 else '-'}{format_price(abs(value))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from edgealloc.core.tables import text_table
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
-from edgealloc.units import format_count, format_si
+from edgealloc.units import format_count, format_percent, format_price, format_si
 
 if TYPE_CHECKING:
     from edgealloc.core.solution import Solution
@@ -129,12 +128,12 @@ def _totals(problem: SplitTraining, costs: Costs) -> list[str]:
     delay = costs.delay_s
     energy = {"device": costs.device_energy_j, "upload": costs.upload_energy_j,
               "server": costs.server_energy_j, "idle": costs.idle_energy_j}
-    parts = ", ".join(f"{part} {_percent(float(value.sum()), costs.total_energy_j)}"
+    parts = ", ".join(f"{part} {format_percent(float(value.sum()), costs.total_energy_j)}"
                       for part, value in energy.items() if value.any())
     amounts = {"delay": delay, "energy": costs.energy_j, "stability": costs.instability}
     weighted = {term: float((problem.weights.effective(term, problem.users) * amount).sum())
                 for term, amount in amounts.items()}
-    terms = ", ".join(f"{term} {_percent(value, costs.objective)}" for term, value in weighted.items())
+    terms = ", ".join(f"{term} {format_percent(value, costs.objective)}" for term, value in weighted.items())
     counted = "" if problem.count_upload_delay else " (upload not counted)"
     return [
         f"terms        {terms} of the objective",
@@ -176,8 +175,8 @@ def _server_lines(problem: SplitTraining, table: Mapping[str, Any]) -> list[str]
         used = users > 0
         return [
             f"servers      {int(used.sum())} of {problem.servers} used, {int(users[used].min())} to "
-            f"{int(users.max())} users each; band used {_percent(float(band[used].mean()), 1.0)}, clock "
-            f"{_percent(float(clock[used].mean()), 1.0)} on average",
+            f"{int(users.max())} users each; band used {format_percent(float(band[used].mean()), 1.0)}, clock "
+            f"{format_percent(float(clock[used].mean()), 1.0)} on average",
             *_price_extremes(problem, table),
         ]
     header = ["server", "users", "layers", "band", "used", "clock", "used", "mean delay", "per MHz",
@@ -187,11 +186,11 @@ def _server_lines(problem: SplitTraining, table: Mapping[str, Any]) -> list[str]
         name = str(problem.server_names[m]) if problem.server_names else str(m)
         rows.append([
             name, str(int(users[m])), str(int(table["layers_served"][m])),
-            format_si(float(problem.bandwidth_max_hz[m]), "Hz"), _percent(float(band[m]), 1.0),
-            format_si(float(problem.server_frequency_max_hz[m]), "Hz"), _percent(float(clock[m]), 1.0),
+            format_si(float(problem.bandwidth_max_hz[m]), "Hz"), format_percent(float(band[m]), 1.0),
+            format_si(float(problem.server_frequency_max_hz[m]), "Hz"), format_percent(float(clock[m]), 1.0),
             format_si(float(table["mean_delay_s"][m]), "s") if users[m] else "-",
-            _price(float(table["price_bandwidth_per_hz"][m]) * 1e6),
-            _price(float(table["price_server_frequency_per_hz"][m]) * 1e9),
+            format_price(float(table["price_bandwidth_per_hz"][m]) * 1e6),
+            format_price(float(table["price_server_frequency_per_hz"][m]) * 1e9),
         ])
     return [*text_table(header, rows).splitlines(),
             "per MHz, per GHz: objective saved by one more MHz of band or GHz of server clock"]
@@ -206,7 +205,7 @@ def _price_extremes(problem: SplitTraining, table: Mapping[str, Any]) -> list[st
         if np.isfinite(price).any():
             m = int(np.nanargmax(price))
             lines.append(f"             one more {unit} of {what} saves most at {server_label(problem, m)}: "
-                         f"{_price(float(price[m]))}, median {_price(float(np.nanmedian(price)))}")
+                         f"{format_price(float(price[m]))}, median {format_price(float(np.nanmedian(price)))}")
     return lines
 
 
@@ -215,7 +214,7 @@ def _worst_lines(problem: SplitTraining, allocation: Allocation, costs: Costs) -
     lines = []
     n = int(np.argmax(costs.user_objective))
     if problem.users > 1:
-        share = _percent(float(costs.user_objective[n]), costs.objective)
+        share = format_percent(float(costs.user_objective[n]), costs.objective)
         lines.append(f"costliest    {problem.user_label(n)}: {share} of the objective, "
                      f"{_place(problem, allocation, n)}")
     n = int(np.argmax(costs.delay_s))
@@ -233,19 +232,3 @@ def _place(problem: SplitTraining, allocation: Allocation, n: int) -> str:
     if m < 0:
         return "fully local"
     return f"{cut} of {problem.layers} layers local, on {server_label(problem, m)}"
-
-
-def _percent(part: float, whole: float) -> str:
-    if not whole:
-        return "0 %"
-    share = 100.0 * part / whole
-    if 0.0 < share < 0.1:
-        return "<0.1 %"
-    return f"{share:.0f} %" if share >= 99.95 else f"{share:.1f} %"
-
-
-def _price(value: float) -> str:
-    """Three digits without an exponent where that is readable."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.3g}" if value == 0.0 or 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"
