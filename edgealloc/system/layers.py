@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.system.memory import activation_bytes_per_layer, head_bytes, state_bytes
+from edgealloc.system.memory import LOGSUMEXP_BYTES, activation_bytes_per_layer, head_bytes, state_bytes
 from edgealloc.system.transformer import (
     LORA_TARGETS,
     Training,
@@ -48,8 +48,6 @@ Array = npt.NDArray[np.float64]
 GRADIENT_BYTES: Final[Mapping[str, float]] = MappingProxyType(
     {"bf16-adam": 2.0, "mixed-adam": 2.0, "mixed-adam-fp32-gradient": 4.0, "mixed-sgd": 2.0}
 )
-#: Fused attention keeps the logarithm of the softmax's denominator, in single precision, per head and token.
-_LOGSUMEXP_BYTES: Final = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +267,7 @@ def _activations(
         # norm input, its output where queries are trained, the encoder's output, the dropout mask after the block
         outside = d * (e * h * (2 + ("q" in trained)) + h * dropout)
         inside = d * e * (q + 2 * k + q * ("o" in trained or fused))
-        scores = _LOGSUMEXP_BYTES * shape.heads if fused else (e + (1.0 + e) * dropout) * shape.heads * d
+        scores = LOGSUMEXP_BYTES * shape.heads if fused else (e + (1.0 + e) * dropout) * shape.heads * d
         kept[shape.layers :] += outside + inside + d * scores
         replicated[shape.layers :] += outside
     return kept, replicated

@@ -27,6 +27,7 @@ from edgealloc.system.transformer import (
 )
 
 __all__ = [
+    "LOGSUMEXP_BYTES",
     "STATE_BYTES",
     "DeviceMemory",
     "activation_bytes_per_layer",
@@ -48,8 +49,9 @@ STATE_BYTES: Final[Mapping[str, float]] = MappingProxyType(
 )
 #: Bytes per parameter that is not trained: its half-precision weight.
 _FROZEN_BYTES: Final = 2.0
-#: Fused attention keeps the logarithm of the softmax's denominator, in single precision, per head and token.
-_LOGSUMEXP_BYTES: Final = 4.0
+#: B per head and token: of its scores fused attention keeps for the backward pass the logarithm of the softmax's
+#: denominator alone, in single precision (Dao 2023, FlashAttention-2, arXiv 2307.08691, section 3.1).
+LOGSUMEXP_BYTES: Final = 4.0
 #: Logits in half precision, and their softmax (later their gradient, in place) in single precision.
 _LOGIT_BYTES: Final = 2.0 + 4.0
 
@@ -212,7 +214,7 @@ def activation_bytes_per_layer(
     per_token += e * h * (any(reads_norm) if shape.norms_per_layer == 1 else sum(reads_norm))
     per_token += e * q * ("o" in trained or fused_attention) + e * f * ("down" in trained) + 2 * h * dropout
     if fused_attention:
-        attention = np.asarray(_LOGSUMEXP_BYTES * shape.heads)
+        attention = np.asarray(LOGSUMEXP_BYTES * shape.heads)
     else:
         attention = (e + (1.0 + e) * dropout) * shape.heads * d
     return np.asarray(b * d * (per_token + attention))
