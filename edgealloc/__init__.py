@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 #: public name -> module; loaded on first use, so that `import edgealloc` stays light.
 _PUBLIC = {
     "Allocation": "edgealloc.formulations.split_training.allocation",
+    "Assignment": "edgealloc.formulations.fine_tuning.assignment",
     "Catalog": "edgealloc.catalog",
     "Comparison": "edgealloc.comparison",
     "Costs": "edgealloc.formulations.split_training.allocation",
@@ -24,6 +25,8 @@ _PUBLIC = {
     "Diagnosis": "edgealloc.core.constraints",
     "EdgeallocError": "edgealloc.errors",
     "FaultReport": "edgealloc.formulations.pool_training.questions.faults",
+    "FineTuning": "edgealloc.formulations.fine_tuning.problem",
+    "FineTuningCosts": "edgealloc.formulations.fine_tuning.assignment",
     "InfeasibleError": "edgealloc.errors",
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
@@ -69,6 +72,8 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
+    from edgealloc.formulations.fine_tuning.problem import FineTuning
     from edgealloc.formulations.pool_training.network import Topology
     from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
     from edgealloc.formulations.pool_training.problem import PoolTraining
@@ -91,8 +96,8 @@ if TYPE_CHECKING:
     from edgealloc.system.stability import Stability
 
 __all__ = [
-    "Allocation", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError", "FaultReport",
-    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
+    "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
+    "FaultReport", "FineTuning", "FineTuningCosts", "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
     "PoolReport", "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
     "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
     "__version__", "arrangements", "compare", "default_catalog", "faults", "parallelisms", "pareto_front",

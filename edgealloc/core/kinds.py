@@ -11,6 +11,7 @@ __all__ = ["KINDS", "problem_class"]
 KINDS: Final[dict[str, str]] = {
     "split-training": "edgealloc.formulations.split_training.problem:SplitTraining",
     "pool-training": "edgealloc.formulations.pool_training.problem:PoolTraining",
+    "fine-tuning": "edgealloc.formulations.fine_tuning.problem:FineTuning",
 }
 
 

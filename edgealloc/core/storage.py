@@ -40,6 +40,8 @@ TYPES: Final[dict[str, str]] = {
     "pool-training": "edgealloc.formulations.pool_training.problem:PoolTraining",
     "pool-training/plan": "edgealloc.formulations.pool_training.plan:Plan",
     "pool-training/topology": "edgealloc.formulations.pool_training.network:Topology",
+    "fine-tuning": "edgealloc.formulations.fine_tuning.problem:FineTuning",
+    "fine-tuning/assignment": "edgealloc.formulations.fine_tuning.assignment:Assignment",
 }
 
 
