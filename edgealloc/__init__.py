@@ -97,11 +97,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
-    "FaultReport", "FineTuning", "FineTuningCosts", "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts",
-    "PoolReport", "PoolTraining", "Progress", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
-    "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights",
-    "__version__", "arrangements", "compare", "default_catalog", "faults", "parallelisms", "pareto_front",
-    "participants", "plan_pool", "register_method", "service_cost_ratio", "sweep",
+    "FaultReport", "FineTuning", "FineTuningCosts", "InfeasibleError", "Method", "MissingDependencyError", "Outcome",
+    "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining", "Progress", "Run", "Scenario",
+    "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep", "Termination",
+    "Topology", "Weights", "__version__", "arrangements", "compare", "default_catalog", "faults", "parallelisms",
+    "pareto_front", "participants", "plan_pool", "register_method", "service_cost_ratio", "sweep",
 ]
 
 
