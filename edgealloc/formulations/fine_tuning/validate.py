@@ -114,8 +114,7 @@ def _sizes(values: Mapping[str, Any]) -> tuple[int, int, int]:
         if field.shape == "job":
             jobs += shape[:1]
         elif field.shape == "server":
-            servers += shape[:1] or ((1,) if values[field.name] is not None and values[field.name] != field.default
-                                     else ())
+            servers += shape[:1] or ((1,) if field.name == "server_flops_per_s" else ())
         elif shape:
             (methods if field.shape == "job x method" else servers).append(shape[-1])
             jobs += shape[:1] if len(shape) > 1 else ()
