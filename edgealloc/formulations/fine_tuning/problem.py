@@ -15,7 +15,7 @@ from edgealloc.core.constraints import Constraint, Diagnosis
 from edgealloc.core.links import resolve
 from edgealloc.core.method import Method
 from edgealloc.core.problem import Problem
-from edgealloc.core.solution import Solution
+from edgealloc.core.solution import Explanation, Solution
 from edgealloc.core.tables import Column
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
@@ -325,6 +325,10 @@ class FineTuning(Problem[Assignment, FineTuningCosts]):
 
     def summary_lines(self, solution: Solution[Assignment, FineTuningCosts]) -> list[str]:
         result: list[str] = resolve(f"{_HERE}.views:summary_lines")(self, solution)
+        return result
+
+    def explain(self, solution: Solution[Assignment, FineTuningCosts]) -> Explanation:
+        result: Explanation = resolve(f"{_HERE}.explain:explain")(self, solution)
         return result
 
     def describe(self) -> str:
