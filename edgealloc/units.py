@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = [
     "UNITS", "db_to_linear", "dbm_to_watt", "format_count", "format_percent", "format_price", "format_si",
-    "parse_quantity", "watt_to_dbm",
+    "format_time", "parse_quantity", "watt_to_dbm",
 ]
 
 _PREFIX: Final = {"p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
@@ -173,6 +173,20 @@ def format_price(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.3g}" if value == 0.0 or 1e-4 <= abs(value) < 1e6 else f"{value:.2e}"
+
+
+def format_time(seconds: float) -> str:
+    """A duration as people say it: seconds with a prefix up to two minutes, then minutes, hours, days.
+
+    Examples
+    --------
+    >>> format_time(0.0421), format_time(95.0), format_time(1800.0), format_time(1e4), format_time(1e6)
+    ('42.1 ms', '95 s', '30 min', '2.78 h', '11.6 days')
+    """
+    for least, length, unit in ((172800.0, 86400.0, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min")):
+        if least <= seconds < math.inf:
+            return f"{format_price(seconds / length)} {unit}"
+    return format_si(seconds, "s")
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:

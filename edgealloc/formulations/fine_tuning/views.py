@@ -11,8 +11,8 @@ import numpy.typing as npt
 from edgealloc.core.tables import text_table
 from edgealloc.formulations.fine_tuning.assignment import DEVICE, Assignment, FineTuningCosts
 from edgealloc.formulations.fine_tuning.costs import option_costs
-from edgealloc.formulations.fine_tuning.wishes import FULL, NOTHING, Wishes, option_words, wishes
-from edgealloc.units import format_count, format_percent, format_price, format_si
+from edgealloc.formulations.fine_tuning.wishes import FULL, NOTHING, Wishes, amount_words, option_words, wishes
+from edgealloc.units import format_count, format_percent, format_price, format_si, format_time
 
 if TYPE_CHECKING:
     from edgealloc.core.solution import Solution
@@ -212,8 +212,8 @@ def _totals(problem: FineTuning, costs: FineTuningCosts) -> list[str]:
     own = float(costs.device_energy_j.sum())
     lines = [
         f"terms        {terms} of the objective",
-        f"time         mean {format_si(costs.mean_delay_s, 's')}, median {format_si(float(np.median(time)), 's')}, "
-        f"largest {format_si(float(time.max()), 's')} of {problem.job_label(int(time.argmax()))}"
+        f"time         mean {format_time(costs.mean_delay_s)}, median {format_time(float(np.median(time)))}, "
+        f"largest {format_time(float(time.max()))} of {problem.job_label(int(time.argmax()))}"
         + (f" ({shares})" if shares else ""),
         f"energy       total {format_si(costs.total_energy_j, 'J')} (devices "
         f"{format_percent(own, costs.total_energy_j)}, servers "
@@ -238,7 +238,7 @@ def _method_lines(problem: FineTuning, allocation: Assignment, costs: FineTuning
         low, high = float(costs.memory_bytes[mine].min()), float(costs.memory_bytes[mine].max())
         memory = format_si(low, "B") if low == high else f"{format_si(low, 'B')} to {format_si(high, 'B')}"
         rows.append([str(problem.method_names[k]), str(int(count[k])), str(int((mine & own).sum())),
-                     str(int((mine & ~own).sum())), memory, format_si(float(costs.time_s[mine].mean()), "s"),
+                     str(int((mine & ~own).sum())), memory, format_time(float(costs.time_s[mine].mean())),
                      format_si(float(costs.energy_j[mine].mean()), "J"), f"{float(costs.quality[mine].mean()):.3g}"])
     lines = text_table(header, rows).splitlines()
     if len(order) > METHODS_SHOWN:
@@ -263,7 +263,7 @@ def _server_lines(problem: FineTuning, solution: Solution[Assignment, FineTuning
         cells = [str(problem.server_names[s]), str(int(table["jobs"][s]))]
         for _, short, unit in _COLUMNS:
             share, amount = float(table[f"{short}_share"][s]), float(table[f"{short}_{unit}"][s])
-            cells += [format_si(amount, "B" if unit == "bytes" else unit),
+            cells += [amount_words(amount, "B" if unit == "bytes" else unit),
                       "no limit" if np.isnan(share) else format_percent(share, 1.0)]
         cells += [format_price(float(solution.bound_prices[name][s]) * LIMITS[name][2]) for name in priced]
         rows.append(cells)
@@ -291,7 +291,7 @@ def near_limits(
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where((amount > 0.0) & np.isfinite(limit), amount / limit, 0.0)
         for i in np.flatnonzero(share >= NEAR).tolist():
-            text = f"{format_si(float(amount[i]), unit)} of {format_si(float(limit[i]), unit)}"
+            text = f"{amount_words(float(amount[i]), unit)} of {amount_words(float(limit[i]), unit)}"
             found.append((float(share[i]), i, name, text))
     return sorted(found, key=lambda one: (-one[0], one[1], one[2]))
 

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.formulations.fine_tuning.assignment import DEVICE, Assignment, FineTuningCosts
 from edgealloc.formulations.fine_tuning.options import REASONS
-from edgealloc.units import format_si
+from edgealloc.units import format_si, format_time
 
 if TYPE_CHECKING:
     from edgealloc.formulations.fine_tuning.problem import FineTuning
 
-__all__ = ["FREE", "FULL", "NOTHING", "Wishes", "option_words", "wishes"]
+__all__ = ["FREE", "FULL", "NOTHING", "Wishes", "amount_words", "option_words", "wishes"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -164,7 +164,7 @@ class Wishes:
                 against.append(f"quality {problem.quality[i, method]:.4g} of {problem.quality_floor[i]:.4g}")
             elif name in needs:
                 word, amount, limit, unit = needs[name]
-                against.append(f"{word} {format_si(float(amount), unit)} of {format_si(float(limit), unit)}")
+                against.append(f"{word} {amount_words(float(amount), unit)} of {amount_words(float(limit), unit)}")
             else:
                 against.append(name)
         if not against:
@@ -198,3 +198,8 @@ def option_words(problem: FineTuning, method: int, place: int) -> str:
     """ "lora on its device", "full-adam at edge-1"."""
     where = "on its device" if place == DEVICE else f"at {problem.server_names[place]}"
     return f"{problem.method_names[method]} {where}"
+
+
+def amount_words(value: float, unit: str) -> str:
+    """ "21.5 GB", "46 min"."""
+    return format_time(value) if unit == "s" else format_si(value, unit)
