@@ -27,6 +27,7 @@ _PUBLIC = {
     "FaultReport": "edgealloc.formulations.pool_training.questions.faults",
     "FineTuning": "edgealloc.formulations.fine_tuning.problem",
     "FineTuningCosts": "edgealloc.formulations.fine_tuning.assignment",
+    "FitsReport": "edgealloc.scenarios.fits_report",
     "InfeasibleError": "edgealloc.errors",
     "Method": "edgealloc.core.method",
     "MissingDependencyError": "edgealloc.errors",
@@ -53,6 +54,7 @@ _PUBLIC = {
     "compare": "edgealloc.comparison",
     "default_catalog": "edgealloc.catalog",
     "faults": "edgealloc.formulations.pool_training.questions.fault_search",
+    "fits": "edgealloc.scenarios.fits",
     "parallelisms": "edgealloc.formulations.pool_training.questions.questions",
     "pareto_front": "edgealloc.formulations.pool_training.questions.pareto",
     "participants": "edgealloc.formulations.pool_training.questions.questions",
@@ -90,6 +92,8 @@ if TYPE_CHECKING:
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio
+    from edgealloc.scenarios.fits import fits
+    from edgealloc.scenarios.fits_report import FitsReport
     from edgealloc.scenarios.scenario import Scenario
     from edgealloc.sweeps.engine import sweep
     from edgealloc.sweeps.result import Sweep
@@ -97,11 +101,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
-    "FaultReport", "FineTuning", "FineTuningCosts", "InfeasibleError", "Method", "MissingDependencyError", "Outcome",
-    "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining", "Progress", "Run", "Scenario",
-    "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep", "Termination",
-    "Topology", "Weights", "__version__", "arrangements", "compare", "default_catalog", "faults", "parallelisms",
-    "pareto_front", "participants", "plan_pool", "register_method", "service_cost_ratio", "sweep",
+    "FaultReport", "FineTuning", "FineTuningCosts", "FitsReport", "InfeasibleError", "Method",
+    "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining", "Progress",
+    "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep",
+    "Termination", "Topology", "Weights", "__version__", "arrangements", "compare", "default_catalog", "faults",
+    "fits", "parallelisms", "pareto_front", "participants", "plan_pool", "register_method", "service_cost_ratio",
+    "sweep",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``edgealloc new | check | solve | compare | sweep | figure | methods | catalog | cite``.
+"""The command line: ``edgealloc new | check | solve | compare | sweep | fits | figure | methods | catalog | cite``.
 
 Tables on stdout, progress and messages on stderr. Exit codes: 0 done, 1 no allocation found, 2 bad input,
 3 infeasible, 130 interrupted (what was found so far is printed).
@@ -18,6 +18,7 @@ from edgealloc.cli.cite import cite
 from edgealloc.cli.common import INTERRUPTED, guarded
 from edgealloc.cli.compare import compare
 from edgealloc.cli.figure import figure
+from edgealloc.cli.fits import fits
 from edgealloc.cli.methods import methods
 from edgealloc.cli.new import new
 from edgealloc.cli.solve import solve
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (new, check, solve, compare, sweep, figure, methods, catalog, cite):
+for command in (new, check, solve, compare, sweep, fits, figure, methods, catalog, cite):
     app.command(command.__name__)(guarded(command))
 
 

@@ -13,15 +13,19 @@ __all__ = ["new"]
 _MAKERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "split-training": ("random", ("users", "servers", "model", "load", "preset")),
     "pool-training": ("random_pool", ("devices", "model", "network")),
+    "fine-tuning": ("random_fleet", ("jobs", "servers", "model")),
 }
 
 
 def new(
     path: Annotated[Path, typer.Argument(help="File to write; ends in .toml.")],
-    kind: Annotated[str, typer.Option(help="split-training or pool-training.")] = "split-training",
+    kind: Annotated[str, typer.Option(help="split-training, pool-training or fine-tuning.")] = "split-training",
     users: Annotated[int | None, typer.Option(help="Split training: number of users (50).")] = None,
-    servers: Annotated[int | None, typer.Option(help="Split training: number of edge servers (5).")] = None,
+    servers: Annotated[
+        int | None, typer.Option(help="Split training, fine-tuning: number of edge servers (5; 2).")
+    ] = None,
     devices: Annotated[int | None, typer.Option(help="Pool training: number of devices (6).")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Fine-tuning: number of jobs (20).")] = None,
     model: Annotated[str | None, typer.Option(help="Catalog name of the model; see edgealloc catalog models.")] = None,
     load: Annotated[
         str | None,
@@ -44,8 +48,8 @@ def new(
         raise DataError(f"--kind: '{kind}' is no kind of problem; {nearest(kind, _MAKERS)}")
     maker, takes = _MAKERS[kind]
     options: dict[str, Any] = {
-        "users": users, "servers": servers, "devices": devices, "model": model, "load": load, "network": network,
-        "preset": preset,
+        "users": users, "servers": servers, "devices": devices, "jobs": jobs, "model": model, "load": load,
+        "network": network, "preset": preset,
     }
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:

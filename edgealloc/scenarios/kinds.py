@@ -28,6 +28,7 @@ __all__ = ["KINDS", "Kind", "kind_named"]
 KINDS: Final[dict[str, str]] = {
     "split-training": "edgealloc.scenarios.split_training.kind:KIND",
     "pool-training": "edgealloc.scenarios.pool_training.kind:KIND",
+    "fine-tuning": "edgealloc.scenarios.fine_tuning.kind:KIND",
 }
 
 

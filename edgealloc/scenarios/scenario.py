@@ -16,6 +16,7 @@ from edgealloc.errors import DataError, Fault
 from edgealloc.scenarios.checks import check_document
 from edgealloc.scenarios.faults import problem_faults
 from edgealloc.scenarios.files import read_mapping
+from edgealloc.scenarios.fine_tuning.generate import random_fleet
 from edgealloc.scenarios.generate import random_scenario
 from edgealloc.scenarios.kinds import kind_named
 from edgealloc.scenarios.pool_training.generate import random_pool
@@ -23,6 +24,7 @@ from edgealloc.scenarios.schema import LAST_KEYS
 
 if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
+    from edgealloc.formulations.fine_tuning.problem import FineTuning
     from edgealloc.formulations.pool_training.problem import PoolTraining
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.scenarios.repair import FileChange
@@ -32,7 +34,8 @@ __all__ = ["Scenario"]
 
 
 class Scenario:
-    """A checked scenario; make one with `random`, `random_pool`, `load` or `from_mapping`.
+    """A checked scenario; make one with `random`, `random_pool`, `random_fleet`, `load` or
+    `from_mapping`.
 
     Attributes
     ----------
@@ -188,6 +191,39 @@ class Scenario:
         return cls.from_mapping(raw, source="Scenario.random_pool")
 
     @classmethod
+    def random_fleet(
+        cls, jobs: int = 20, servers: int = 2, model: str | None = None, seed: int = 0, **model_options: Any
+    ) -> Scenario:
+        """Draw a fleet of phones and boards of the catalog that fine-tune models on their own data.
+
+        Four kinds of job take turns: BERT and OPT on tasks for which qualities of a similar model have been published.
+        Servers are L4, T4 and Jetson AGX Orin class, with one accelerator for ten jobs.
+
+        Parameters
+        ----------
+        jobs, servers : int
+        model : str, optional
+            Catalog name of a model that all jobs train, instead of their own.
+        seed : int
+            The same seed gives the same problem, bit for bit.
+        **model_options
+            Further keys of [model], such as ``checkpointing=True``.
+
+        Raises
+        ------
+        DataError
+            Faulty arguments, all of them at once.
+
+        Examples
+        --------
+        >>> fleet = Scenario.random_fleet(jobs=8, servers=1, seed=3)
+        >>> fleet.jobs, fleet.fine_tuning().tunings
+        (8, 7)
+        """
+        raw = random_fleet(jobs, servers, model, seed, **model_options)
+        return cls.from_mapping(raw, source="Scenario.random_fleet")
+
+    @classmethod
     def load(cls, path: str | Path) -> Scenario:
         """Read a scenario from a TOML, YAML or JSON file.
 
@@ -261,6 +297,25 @@ class Scenario:
         problem: PoolTraining = self._built("pool-training", weights, overrides)
         return problem
 
+    def fine_tuning(self, weights: Weights | None = None, **overrides: Any) -> FineTuning:
+        """The problem of which fine-tuning method runs where (Dong et al.) of this scenario.
+
+        Parameters
+        ----------
+        weights : Weights, optional
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: time and
+            energy of the fastest method and place of every job on average, whatever its limits.
+        **overrides
+            Fields of `FineTuning` to replace, such as ``deadline_s=3600.0``.
+
+        Raises
+        ------
+        DataError
+            Faulty overrides, or a scenario of another kind.
+        """
+        problem: FineTuning = self._built("fine-tuning", weights, overrides)
+        return problem
+
     def problem(self) -> Any:
         """The problem of the kind that the scenario declares."""
         return self._built(self.kind, None, {})
@@ -289,7 +344,7 @@ class Scenario:
 
     @property
     def kind(self) -> str:
-        """Kind of problem that it declares, "split-training"."""
+        """Kind of problem that it declares, such as "split-training"."""
         return str(self.document.problem)
 
     @property
@@ -299,13 +354,18 @@ class Scenario:
 
     @property
     def servers(self) -> int:
-        """How many servers a split-training scenario has."""
+        """How many servers a split-training or fine-tuning scenario has."""
         return self._count("servers")
 
     @property
     def devices(self) -> int:
         """How many devices a pool-training scenario has."""
         return self._count("devices")
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs a fine-tuning scenario has."""
+        return self._count("jobs")
 
     def _count(self, what: str) -> int:
         size = kind_named(self.kind).size(self)

@@ -31,6 +31,10 @@ _PURPOSES: Final = (
     "servers.cores",
     "servers.flops_per_cycle",
     "servers.kappa",
+    "jobs.device",
+    "jobs.samples",
+    "jobs.uplink",
+    "jobs.downlink",
 )
 
 
