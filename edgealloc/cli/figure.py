@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from edgealloc.reproduce.papers import Paper
 
 __all__ = ["figure"]
-
-_FORMATS: Final = ("png", "pdf", "svg")
 
 
 def figure(
@@ -42,6 +40,7 @@ def figure(
 ) -> int | None:
     """Reproduce figures of a paper: picture, CSV, trends, rankings, choices that are ours."""
     from edgealloc.reproduce.papers import find_paper
+    from edgealloc.reproduce.results import check_format
 
     source = find_paper(paper)
     if explain:
@@ -51,8 +50,7 @@ def figure(
     editions = source.edition_names()
     if edition not in (*editions, "both"):
         raise DataError(f"--edition: is '{edition}'; {nearest(edition, [*editions, 'both'])}")
-    if picture not in _FORMATS:
-        raise DataError(f"--format: is '{picture}'; give one of {', '.join(_FORMATS)}")
+    check_format(picture, "--format")
     if out.exists() and not out.is_dir():
         raise DataError(f"--out: {out} is no folder")
     load_plugin(plugin)

@@ -26,6 +26,7 @@ __all__ = [
     "GREY",
     "STYLE",
     "SUFFIXES",
+    "legend_below",
     "new_figure",
     "place_legend",
     "plot_convergence",
@@ -131,6 +132,15 @@ def place_legend(ax: Axes, where: str = "right", **options: Any) -> None:
         ax.add_artist(earlier)
         earlier.set_clip_on(False)
     ax.legend(handles, labels, frameon=False, fontsize=STYLE["legend.fontsize"], **{**place, **options})
+
+
+def legend_below(figure: Figure, *axes: Axes, extra: Sequence[tuple[Any, str]] = (), columns: int = 6) -> None:
+    """One legend below a figure for all `axes`: each label once, then `extra` (handle, label)."""
+    found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    found |= {label: handle for handle, label in extra}
+    if found:
+        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=min(len(found), columns),
+                      frameon=False, fontsize=STYLE["legend.fontsize"])
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgealloc.core.figures import COLOURS, GREY, new_figure, style_axes
+from edgealloc.core.figures import COLOURS, GREY, legend_below, new_figure, style_axes
 from edgealloc.sweeps.drawing import draw_curves
 
 if TYPE_CHECKING:
@@ -47,15 +47,6 @@ def _styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 def _two_panels(height: float = 4.3) -> tuple[Figure, Axes, Axes]:
     figure, (left, right) = new_figure(1, 2, width=9.6, height=height, width_ratios=(3, 2))
     return figure, left, right
-
-
-def _legend_below(figure: Figure, *axes: Axes, columns: int = 6) -> None:
-    """One legend for all axes; a label that several have is there once."""
-    found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    labels, handles = list(found), list(found.values())
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), columns), frameon=False,
-                      fontsize=9.0)
 
 
 def _scale(ax: Axes, values: Sequence[float]) -> bool:
@@ -140,7 +131,7 @@ def draw_sweep(
             _limits(ax, shown, half)
     style_axes(left, title, x, y)
     style_axes(right, "", x, _RATIO)
-    _legend_below(figure, right, left)
+    legend_below(figure, right, left)
     return figure
 
 
@@ -222,5 +213,5 @@ def draw_iterations(
     _ratio_axis(right, ratios, [0.0] * len(ratios))
     style_axes(left, title, "iteration", "objective")
     style_axes(right, "", "iteration", _RATIO)
-    _legend_below(figure, left)
+    legend_below(figure, left)
     return figure

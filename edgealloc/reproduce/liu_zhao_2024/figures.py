@@ -33,9 +33,10 @@ from edgealloc.reproduce.liu_zhao_2024.trends import (
     never_rises,
     ranking,
 )
+from edgealloc.reproduce.results import choices_lines, find_figure, save_result
 from edgealloc.reproduce.trend import TrendResult
 from edgealloc.sweeps.engine import sweep
-from edgealloc.sweeps.result import Sweep, frame_to_csv
+from edgealloc.sweeps.result import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "FIGURES", "Family", "Figure", "FigureResult", "run_figure", "run_figures"]
 
 _P: Final = "fp-cccp"  # the proposed algorithm
-_FORMATS: Final = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
@@ -279,24 +279,10 @@ class FigureResult:
         DataError
             Another format, or a folder that cannot be written.
         """
-        from edgealloc.core.figures import save_figure
-
-        if format not in _FORMATS:
-            raise DataError(f"format: is {format!r}; give one of {', '.join(_FORMATS)}")
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-        stem = f"figure_{self.figure.name}_{self.edition}"
-        paths = [
-            save_figure(self.plot(), folder / f"{stem}.{format}"),
-            self.sweep.to_csv(folder / f"{stem}.csv"),
-            frame_to_csv(self.summary, folder / f"{stem}_summary.csv"),
-        ]
+        tables = {"": self.sweep.to_frame(), "_summary": self.summary}
         if self.sweep.history:
-            paths.append(frame_to_csv(self.sweep.history_frame(), folder / f"{stem}_history.csv"))
-        return tuple(paths)
+            tables["_history"] = self.sweep.history_frame()
+        return save_result(folder, f"figure_{self.figure.name}_{self.edition}", format, self.plot, tables)
 
     def text(self, *, assumptions: bool = True) -> str:
         """A page: what was found and what was chosen, with or without the edition's assumptions."""
@@ -309,11 +295,7 @@ class FigureResult:
             first = self.sweep.failures[0]
             lines += ["", f"{len(self.sweep.failures)} of {len(self.sweep.rows)} rows have no allocation; the first: "
                       f"{first['method']} at {first['value']}: {first['message'] or first['status']}"]
-        if self.sweep.interrupted:
-            lines += ["", "interrupted: the data is incomplete"]
-        lines += ["", "choices that are ours"]
-        lines += [f"  - {choice}" for choice in self.choices]
-        lines += [f"  - {one}" for one in self.assumptions] if assumptions else []
+        lines += choices_lines(self.choices, self.assumptions if assumptions else (), interrupted=self.interrupted)
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
@@ -336,14 +318,6 @@ def listing() -> list[dict[str, Any]]:
          "values": one.runs.values, "trends": [trend.statement for trend in one.trends]}
         for one in FIGURES.values()
     ]
-
-
-def find_figure(name: str) -> Figure:
-    """The figure of a name, or a DataError that says which was probably meant."""
-    key = str(name).removeprefix("figure").strip(" _")
-    if key not in FIGURES:
-        raise DataError(f"figure: no figure '{name}'; known: {', '.join(FIGURES)}")
-    return FIGURES[key]
 
 
 def run_figure(
@@ -428,7 +402,7 @@ def run_figures(
     DataError
         As `run_figure`.
     """
-    figures = [find_figure(name) for name in names]
+    figures = [find_figure(name, FIGURES) for name in names]
     chosen = [check_edition(edition) for edition in editions]
     for label, size in (("users", users), ("servers", servers)):
         if type(size) is not int or size < 1:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from edgealloc.core.figures import COLOURS, GREY, new_figure, style_axes
+from edgealloc.core.figures import COLOURS, GREY, legend_below, new_figure, style_axes
 from edgealloc.reproduce.zeng_2024.settings import VERSIONS
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ def _log_axis(ax: Axes, low: float, high: float) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=14))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _legend(figure: Figure, ax: Axes, extra: Sequence[tuple[Any, str]] = ()) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    handles, labels = [*handles, *(one for one, _ in extra)], [*labels, *(text for _, text in extra)]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4), frameon=False, fontsize=9.0)
 
 
 def _relative_bound(rows: Rows, case: Mapping[str, Any], quantity: str) -> float:
@@ -89,7 +83,7 @@ def draw_bars(
     if quantity in _BOUNDS:
         extra.append((Line2D([], [], color="black", marker="_", markersize=10.0, linestyle=""), "proven bound"))
     _title(figure, title)
-    _legend(figure, axes[0][0], extra)
+    legend_below(figure, axes[0][0], extra=extra, columns=4)
     return figure
 
 
@@ -153,7 +147,7 @@ def draw_curves(rows: Rows, x: str, label: str, methods: Sequence[str], *, title
     extra = [(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle=""), "OOM: out of memory"),
              (Line2D([], [], color="black", linestyle=":"), "proven bound")]
     _title(figure, title)
-    _legend(figure, axes[0][0], extra)
+    legend_below(figure, axes[0][0], extra=extra, columns=4)
     return figure
 
 

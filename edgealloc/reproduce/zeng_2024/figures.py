@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.run import Progress
-from edgealloc.errors import DataError, nearest
+from edgealloc.errors import DataError
+from edgealloc.reproduce.results import choices_lines, find_figure, save_result
 from edgealloc.reproduce.trend import TrendResult
 from edgealloc.reproduce.zeng_2024 import trends as say
 from edgealloc.reproduce.zeng_2024.runs import BEST, CERTIFIED, PARALLELISMS, measure
@@ -29,14 +30,12 @@ from edgealloc.reproduce.zeng_2024.settings import (
     check_testbed,
     choices,
 )
-from edgealloc.sweeps.result import frame_to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["FIGURES", "Figure", "FigureResult", "listing", "run_figure", "run_figures"]
 
-_FORMATS: Final = ("png", "pdf", "svg")
 #: The model of the figures that vary something else: the smallest, which fits one device.
 _MODEL: Final = "bert-base-uncased"
 
@@ -230,18 +229,7 @@ class FigureResult:
         DataError
             Another format, or a folder that cannot be written.
         """
-        from edgealloc.core.figures import save_figure
-
-        if format not in _FORMATS:
-            raise DataError(f"format: is {format!r}; give one of {', '.join(_FORMATS)}")
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-        stem = f"zeng_{self.figure.name}_{self.edition}"
-        return (save_figure(self.plot(), folder / f"{stem}.{format}"),
-                frame_to_csv(self.to_frame(), folder / f"{stem}.csv"))
+        return save_result(folder, f"zeng_{self.figure.name}_{self.edition}", format, self.plot, {"": self.to_frame()})
 
     def record(self) -> dict[str, Any]:
         """All of it for machines."""
@@ -256,11 +244,7 @@ class FigureResult:
         lines += [f"  - {trend}" for trend in self.trends]
         if self.gaps():
             lines += ["", f"certified plans: {self.proof()}"]
-        if self.interrupted:
-            lines += ["", "interrupted: the data is incomplete"]
-        lines += ["", "choices that are ours"]
-        lines += [f"  - {choice}" for choice in self.choices]
-        lines += [f"  - {one}" for one in self.assumptions] if assumptions else []
+        lines += choices_lines(self.choices, self.assumptions if assumptions else (), interrupted=self.interrupted)
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -324,7 +308,7 @@ def run_figures(
     DataError
         As `run_figure`.
     """
-    figures = [_find(name) for name in names]
+    figures = [find_figure(name, FIGURES) for name in names]
     chosen = [check_testbed(one) for one in testbeds]
     for value in values or ():
         if not value > 0.0:
@@ -383,13 +367,6 @@ def _result(
                    f"{gap:g}; time limit of each: {limit}")
     return FigureResult(figure, testbed, tuple(rows), values, models, figure.judged(rows, values) if rows else (),
                         tuple(own), tuple(choices(testbed)), interrupted, gap)
-
-
-def _find(name: str) -> Figure:
-    key = str(name).removeprefix("figure").strip(" _")
-    if key not in FIGURES:
-        raise DataError(f"figure: no figure '{name}'; {nearest(key, FIGURES)}")
-    return FIGURES[key]
 
 
 def _check_models(models: Sequence[str] | None) -> None:

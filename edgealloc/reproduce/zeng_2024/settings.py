@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
 
 __all__ = [
-    "BATCH", "BOARDS", "MODELS", "RATES", "REPORTED", "SMALL_MODELS", "TESTBEDS", "TOKENS", "VERSIONS", "Setting",
+    "BATCH", "BOARDS", "MODELS", "RATES", "REPORTED", "TESTBEDS", "TOKENS", "VERSIONS", "Setting",
     "check_testbed", "choices",
 ]
 
@@ -41,7 +41,6 @@ MODELS: Final = (
     "bert-base-uncased", "gpt2-small", "t5-base", "opt-125m",
     "bert-large-uncased", "gpt2-medium", "t5-large", "opt-1.3b",
 )
-SMALL_MODELS: Final = MODELS[:4]
 #: Mbit/s.
 RATES: Final = (100.0, 1000.0)
 
