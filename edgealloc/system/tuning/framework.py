@@ -107,7 +107,7 @@ def framework_of(shape: Transformer, convention: str = "torch", family: str | No
         activation="gelu-steps" if steps else "relu" if name == "opt" else "gelu",
         rms_upcast=not shape.norm_bias,
         statistics=True,
-        softmax_upcast=True,
+        softmax_upcast=name != "gpt2",
         repeats_keys=shape.kv_heads < shape.heads,
         rotary=name in ("llama", "qwen2", "phi"),
         joint_qkv=name == "gpt2",
