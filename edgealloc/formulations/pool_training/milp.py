@@ -21,6 +21,7 @@ HiGHS runs on one thread, so that the result does not depend on `threads`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from edgealloc.core.method import Outcome
@@ -134,10 +135,10 @@ def _scales(problem: PoolTraining, cost: FastCost, best: Incumbent) -> tuple[flo
 
 
 def _offer(
-    problem: PoolTraining, cost: FastCost, best: Incumbent, model: PipelineModel, values: object
+    problem: PoolTraining, cost: FastCost, best: Incumbent, model: PipelineModel, values: Mapping[str, float]
 ) -> None:
     """The plan of a solution, its layers moved, its order with other layers, and its device alone."""
-    plan = model.plan_of(values)  # type: ignore[arg-type]
+    plan = model.plan_of(values)
     if "pipeline" in problem.parallelisms:
         best.offer(plan)
         if best.plan == plan:

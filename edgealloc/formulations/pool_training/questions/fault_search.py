@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 __all__ = ["faults"]
 
 _NOTHING = Moves((), 0.0, 0.0, 0.0, 0.0)
+
+
+class _Options(TypedDict):
+    """Options of `Problem.solve` that are the same for every pool."""
+
+    gap: float
+    seed: int
+    threads: int | None
 
 
 def faults(
@@ -94,14 +102,14 @@ def faults(
     """
     started = time.perf_counter()
     limit = math.inf if time_limit_s is None else time_limit_s
-    options = {"gap": gap, "seed": seed, "threads": threads}
+    options: _Options = {"gap": gap, "seed": seed, "threads": threads}
     problem = problem_of(given, "faults")
     store = _checked(problem, storage, every, iterations, outage_s)
     if isinstance(given, Solution):
         solution = given
     else:
         solution = problem.solve(method, time_limit_s=None if math.isinf(limit) else 0.4 * limit,
-                               on_progress=on_progress, **options)  # type: ignore[arg-type]
+                               on_progress=on_progress, **options)
     solution.require()
     plan, costs = solution.allocation, solution.costs
     if plan is None or costs is None:  # `require` has raised
@@ -226,7 +234,7 @@ def _best_interval(report: FaultReport) -> int:
 
 def _loss(
     problem: PoolTraining, plan: Plan, device: int, backup: Backup, method: str, limit_s: float | None,
-    options: Mapping[str, Any], on_progress: Callable[[Progress], None] | None, started: float,
+    options: _Options, on_progress: Callable[[Progress], None] | None, started: float,
 ) -> Loss:
     began = time.perf_counter()
     name = problem.device_names[device]
