@@ -53,6 +53,10 @@ class Framework:
         With a frozen embedding the first block's input needs no gradient; False counts as if it did.
     labels : bool
         Token numbers and labels of 8 bytes are kept.
+    copies_output : bool
+        Fused attention's output is copied before the projection.
+    stops_early : bool
+        Computing a checkpointed block again ends with the last tensor that is kept: without the last matrix.
     masks : bool
         Fused attention keeps a mask wherever it is not the plain causal one.
     adapters_upcast : bool
@@ -70,6 +74,8 @@ class Framework:
     dropout: bool = False
     first_input_free: bool = False
     labels: bool = False
+    copies_output: bool = False
+    stops_early: bool = False
     masks: bool = False
     adapters_upcast: bool = False
 
@@ -114,6 +120,8 @@ def framework_of(shape: Transformer, convention: str = "torch", family: str | No
         post_norm=name in ("bert", "distilbert"),
         first_input_free=True,
         labels=True,
+        copies_output=name == "phi",
+        stops_early=True,
         masks=True,
         adapters_upcast=convention == "peft",
     )

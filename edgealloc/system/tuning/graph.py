@@ -37,8 +37,9 @@ class Step:
         The most that one block keeps beside its input.
     outside_bytes : ndarray
         The part of `kept_bytes` that is not in the blocks.
-    forward_flops, backward_flops, block_flops : ndarray
-        Forward pass, backward pass, and the part of the forward pass that is in the blocks.
+    forward_flops, backward_flops, block_flops, again_flops : ndarray
+        Forward pass, backward pass, the part of the forward pass that is in the blocks, and what of it checkpointing
+        computes again.
     """
 
     kept_bytes: Array
@@ -48,6 +49,7 @@ class Step:
     forward_flops: Array
     backward_flops: Array
     block_flops: Array
+    again_flops: Array
 
 
 class _Block:
@@ -95,6 +97,14 @@ class _Block:
         if self.framework.rotary:
             self.tape.keep_bytes(2.0 * self.e * self.tokens * self.shape.head_dim)  # cosines and sines
         return self.tape
+
+    def last_flops(self) -> Array:
+        """FLOP of what follows the last kept tensor of a block."""
+        if self.framework.post_norm:
+            return np.zeros(())
+        width = self.tuning.bottleneck if self.tuning.method == "adapters" else self.shape.ffn
+        low = self.tuning.rank if self.tuning.has_lora and "down" in self.tuning.targets else 0
+        return np.asarray(2.0 * self.rows * self.shape.hidden * (width + low))
 
     def input(self, grad: bool) -> Tensor:
         """Input of a block."""
@@ -206,10 +216,15 @@ class _Block:
             self.tape.keep_bytes(LOGSUMEXP_BYTES * self.shape.heads * self.rows)
             if masked and self.framework.masks:
                 self.tape.keep_bytes(self.e * self.rows * length)
-        return out
+        return Tensor(out.values, self.e, grad) if self.framework.copies_output else out
 
     def _unfused(self, q: Tensor, k: Tensor, v: Tensor, length: Array) -> Tensor:
         tape, entries = self.tape, self.shape.heads * self.rows * length
+        if self.framework.joint_qkv:  # each is copied out of the joint tensor
+            widths = (self.tokens * self.shape.query_width, length * self.shape.key_width)
+            q, k, v = (
+                Tensor(self.batch * w, self.e, t.grad) for t, w in ((q, widths[0]), (k, widths[1]), (v, widths[1]))
+            )
         flops = 2.0 * self.rows * length * self.shape.query_width
         scores = tape.batched(q, k, flops, entries)
         if self.framework.softmax_upcast:
@@ -293,6 +308,7 @@ def training_step(
     outside = head.kept_bytes + embedding.kept_bytes
     given = block.input(grad=True)
     block_flops = layers * most.forward_flops
+    skipped = layers * block.last_flops() if framework.stops_early else 0.0
     return Step(
         kept_bytes=np.asarray(kept + outside),
         input_bytes=given.bytes,
@@ -301,6 +317,7 @@ def training_step(
         forward_flops=np.asarray(block_flops + head.forward_flops),
         backward_flops=np.asarray(backward + head.backward_flops),
         block_flops=np.asarray(block_flops),
+        again_flops=np.asarray(block_flops - skipped),
     )
 
 

@@ -38,8 +38,9 @@ def tuning_step_flops(
     Forward ``B d (2 Y P + 2 h V) + 4 Y B d^2 q`` and adapters. Backward: for each product the gradient of its input,
     where something before it is trained, and of its matrix, where that is trained. Full fine-tuning is thus three
     forward passes (Narayanan et al. 2021, arXiv 2104.04473), a frozen base about two: its matrices need no gradients,
-    attention keeps its factor three. Checkpointing adds the blocks' forward pass; a zeroth-order step is two forward
-    passes; virtual tokens lengthen the sequence (prompt) or attention's keys (prefix). BAdam: the mean over its blocks.
+    attention keeps its factor three. Checkpointing adds the blocks' forward pass ("torch": without the last matrix,
+    whose output nobody needs again); a zeroth-order step is two forward passes; virtual tokens lengthen the sequence
+    (prompt) or attention's keys (prefix). BAdam: the mean over its blocks.
 
     Not counted: norms, functions and other work per element; the optimiser (GaLore's singular value decompositions
     every few hundred steps among it); MeZO's random directions; scores that fused attention computes a second time.
@@ -73,7 +74,7 @@ def tuning_step_flops(
     step = training_step(shape, tuning, framework_of(shape, convention, family), batch, tokens)
     if tuning.order == 0:
         return np.asarray(2.0 * step.forward_flops)
-    again = step.block_flops if tuning.checkpointing else 0.0
+    again = step.again_flops if tuning.checkpointing else 0.0
     return np.asarray(step.forward_flops + step.backward_flops + again)
 
 
