@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgealloc.scenarios.fine_tuning.schema import (
 )
 from edgealloc.scenarios.fine_tuning.settings import published_models, published_tasks, tuning_of
 from edgealloc.system.transformer import Transformer
-from edgealloc.system.tuning import STATE_PARTS, TUNING_METHODS, Tuning
+from edgealloc.system.tuning import STATE_PARTS, TUNING_METHODS, Tuning, not_applicable
 from edgealloc.units import format_si
 
 __all__ = ["MOST_JOBS", "check_fine_tuning"]
@@ -66,6 +67,7 @@ def check_fine_tuning(raw: Mapping[str, Any], folder: Path, catalog: Catalog, fa
     _check_methods(parts)
     _check_servers(parts, raw.get("servers"))
     _check_names(parts)
+    _check_applicable(parts, isinstance(methods, (list, tuple)))
     jobs = raw.get("jobs")
     for i, group in enumerate(parts.groups):
         given = jobs[i] if isinstance(jobs, Sequence) and isinstance(jobs[i], Mapping) else {}
@@ -128,6 +130,22 @@ def _check_methods(parts: _Parts) -> None:
         if name is not None and "name" in table and seen.setdefault(name, k) != k:
             parts.fault(f"{where}.name", f"'{name}' is the name of methods.{seen[name]}, too; give each its own")
         _check_said(parts, table.get("quality") is not None, f"{where}.quality", "methods.quality")
+
+
+def _check_applicable(parts: _Parts, own: bool) -> None:
+    """A method of the file can train the model of some job."""
+    names = {group["model"] or parts.model.get("name") for group in parts.groups if "model" in group}
+    shapes: list[Transformer] = []
+    for name in names:
+        if name is None or name not in parts.catalog.models:
+            return  # at fault already
+        with contextlib.suppress(DataError):
+            shapes.append(parts.catalog.model(name).transformer())
+    shapes = [shape for shape in shapes if not shape.encoder_decoder]
+    for k, tuning in enumerate(parts.tunings if own and shapes else ()):
+        reasons = [] if tuning is None else [not_applicable(shape, tuning) for shape in shapes]
+        if reasons and all(reasons):
+            parts.fault(f"methods.{k}", f"can train no job: {reasons[0]}; leave it out")
 
 
 def _of_method(where: str, fault: Fault) -> Fault:

@@ -77,8 +77,7 @@ def random_fleet(jobs: int, servers: int, model: str | None, seed: int, **model_
             "device": dict(_DEVICES),
             "utilisation": 0.35,
             "memory_share": 0.6,
-            **{key: value for key, value in kind.items() if key != "name"},
-            **({} if model is None else {"model": model}),
+            **{key: value for key, value in kind.items() if key != "name" and (key != "model" or model is None)},
         }
         for kind, count in zip(_JOBS, counts, strict=True)
         if count
@@ -107,7 +106,12 @@ def random_fleet(jobs: int, servers: int, model: str | None, seed: int, **model_
         "description": f"{jobs} phones and boards fine-tune language models on their own data, beside {servers} edge "
         "servers",
         "seed": seed,
-        "model": {"memory_overhead": 300e6, "bytes_per_token": 4.0, **model_options},
+        "model": {
+            **({} if model is None else {"name": model}),
+            "memory_overhead": 300e6,
+            "bytes_per_token": 4.0,
+            **model_options,
+        },
         "methods": [dict(one) for one in _METHODS],
         "jobs": groups,
         **({"servers": hosts} if hosts else {}),
