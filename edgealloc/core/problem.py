@@ -88,12 +88,12 @@ class Problem(ABC, Generic[A, C]):
         """An allocation with the right shapes and types, or a DataError."""
 
     @abstractmethod
-    def agents_table(self, allocation: A, costs: C) -> Mapping[str, Any]:
-        """Columns of the per-agent frame."""
+    def agents_table(self, solution: Solution[A, C]) -> Mapping[str, Any]:
+        """Columns of the per-agent frame of a solution that has an allocation."""
 
     @abstractmethod
     def servers_table(self, solution: Solution[A, C]) -> Mapping[str, Any]:
-        """Columns of the per-server frame."""
+        """Columns of the per-server frame of a solution that has an allocation."""
 
     @abstractmethod
     def summary_lines(self, solution: Solution[A, C]) -> list[str]:

@@ -101,10 +101,23 @@ class Solution(Generic[A, C]):
         check_found(self)
         return self
 
+    def found(self) -> tuple[A, C]:
+        """Allocation and costs; otherwise raise what is known.
+
+        Raises
+        ------
+        InfeasibleError, SolverError
+            As `require`.
+        """
+        check_found(self)
+        if self.allocation is None or self.costs is None:  # a solution of a run has both or neither
+            raise SolverError(f"the solution of method '{self.method}' has no costs")
+        return self.allocation, self.costs
+
     def to_frame(self) -> pd.DataFrame:
         """One row per agent (user, device): what it does and what it costs (SI units in the column names)."""
         self.require()
-        return _frame(self.problem.agents_table(self.allocation, self.costs))
+        return _frame(self.problem.agents_table(self))
 
     def servers_frame(self) -> pd.DataFrame:
         """One row per resource that is shared (server, link): load, use, and prices where there are any."""

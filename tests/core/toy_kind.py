@@ -112,13 +112,12 @@ class Packing(Problem[Bins, BinsCosts]):
             raise DataError(f"Bins are needed, not a {type(allocation).__name__}")
         return allocation
 
-    def agents_table(self, allocation: Bins, costs: BinsCosts) -> Mapping[str, Any]:
-        order = [(i, number) for number, one in enumerate(allocation.bins) for i in one]
+    def agents_table(self, solution: Solution[Bins, BinsCosts]) -> Mapping[str, Any]:
+        order = [(i, number) for number, one in enumerate(solution.found()[0].bins) for i in one]
         return {"item": [i for i, _ in order], "bin": [number for _, number in order]}
 
     def servers_table(self, solution: Solution[Bins, BinsCosts]) -> Mapping[str, Any]:
-        assert solution.allocation is not None
-        return {"items": [len(one) for one in solution.allocation.bins]}
+        return {"items": [len(one) for one in solution.found()[0].bins]}
 
     def summary_lines(self, solution: Solution[Bins, BinsCosts]) -> list[str]:
         return ["bins"]

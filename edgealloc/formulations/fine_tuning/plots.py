@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
-from edgealloc.errors import DataError
 from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
 from edgealloc.formulations.fine_tuning.views import LIMITS, server_limits
 from edgealloc.formulations.fine_tuning.wishes import amount_words
@@ -62,12 +61,6 @@ def plot(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], w
     return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
-def _parts(solution: Solution[Assignment, FineTuningCosts]) -> tuple[Assignment, FineTuningCosts]:
-    if solution.allocation is None or solution.costs is None:
-        raise DataError("a solution without an assignment cannot be drawn")
-    return solution.allocation, solution.costs
-
-
 def _short(name: str, at_most: int = 22) -> str:
     return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
 
@@ -87,7 +80,7 @@ def _note(ax: Axes, text: str) -> None:
 def _draw_placement(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], ax: Any) -> Any:
     from matplotlib.patches import Patch
 
-    allocation, _ = _parts(solution)
+    allocation, _ = solution.found()
     count = np.zeros((1 + problem.servers, problem.tunings), dtype=np.int64)
     np.add.at(count, (1 + allocation.place, allocation.method), 1)
     servers = 1 + np.argsort(-count[1:].sum(axis=1), kind="stable")
@@ -133,7 +126,7 @@ def _draw_placement(problem: FineTuning, solution: Solution[Assignment, FineTuni
 
 def _draw_quality(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], ax: Any) -> Any:
     """Points are (memory, quality) of jobs under methods; those of many jobs at once are larger."""
-    allocation, _ = _parts(solution)
+    allocation, _ = solution.found()
     figure, ax = new_figure(width=8.5, height=4.8) if ax is None else (ax.figure, ax)
     if not problem.quality.any():
         _note(ax, "no quality is given for any method")
@@ -221,7 +214,7 @@ def _byte_unit(size: float) -> tuple[float, str]:
 
 def _draw_load(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], ax: Any) -> Any:
     """Bars in percent of the limits; amounts beside them, so that what has no limit is said, too."""
-    _, costs = _parts(solution)
+    _, costs = solution.found()
     limits = server_limits(problem)
     used = {name: np.asarray(getattr(costs, name)) for name in LIMITS}
     with np.errstate(divide="ignore", invalid="ignore"):

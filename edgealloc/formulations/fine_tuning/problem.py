@@ -308,8 +308,8 @@ class FineTuning(Problem[Assignment, FineTuningCosts]):
         result: dict[str, FloatArray] = resolve(f"{_HERE}.prices:marginal_prices")(self, allocation)
         return result
 
-    def agents_table(self, allocation: Assignment, costs: FineTuningCosts) -> Mapping[str, Any]:
-        result: Mapping[str, Any] = resolve(f"{_HERE}.views:jobs_table")(self, allocation, costs)
+    def agents_table(self, solution: Solution[Assignment, FineTuningCosts]) -> Mapping[str, Any]:
+        result: Mapping[str, Any] = resolve(f"{_HERE}.views:jobs_table")(self, *solution.found())
         return result
 
     def servers_table(self, solution: Solution[Assignment, FineTuningCosts]) -> Mapping[str, Any]:

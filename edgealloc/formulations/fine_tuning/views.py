@@ -128,9 +128,8 @@ def servers_table(problem: FineTuning, solution: Solution[Assignment, FineTuning
     at the server; ``bound_price_..._per_...`` are the multipliers that prove the bound (nan where nothing is proven):
     what one more byte of memory, second of computing or of airtime is worth.
     """
-    allocation, costs, count = solution.allocation, solution.costs, problem.servers
-    if allocation is None or costs is None:
-        raise ValueError("a solution without an assignment has no table of servers")
+    allocation, costs = solution.found()
+    count = problem.servers
     there = allocation.place[allocation.place >= 0]
     energy = np.bincount(there, weights=costs.server_energy_j[allocation.place >= 0], minlength=count)
     table: dict[str, Any] = {

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
 from edgealloc.core.links import resolve
-from edgealloc.errors import DataError
 from edgealloc.formulations.pool_training.network import Message
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
 from edgealloc.formulations.pool_training.schedule import Event, Schedule, messages_between
@@ -72,16 +71,6 @@ def plot(problem: PoolTraining, solution: Solution[Plan, PoolCosts], what: str, 
     return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
-def _parts(solution: Solution[Plan, PoolCosts]) -> tuple[Plan, PoolCosts]:
-    if solution.allocation is None or solution.costs is None:
-        raise DataError("a solution without a plan cannot be drawn")
-    return solution.allocation, solution.costs
-
-
-def _title(solution: Solution[Plan, PoolCosts], text: str) -> str:
-    return f"{text} ({solution.method})"
-
-
 def _short(name: str, at_most: int = 22) -> str:
     return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
 
@@ -98,7 +87,7 @@ def _time_unit(seconds: float) -> tuple[float, str]:
 
 
 def _draw_gantt(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
-    plan, _ = _parts(solution)
+    plan, _ = solution.found()
     run = problem.schedule(plan)
     scale, unit = _time_unit(run.time_s)
     names, lanes = _lanes(problem, plan, run)
@@ -121,7 +110,7 @@ def _draw_gantt(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
             _columns(ax, row, lane, scale, np.linspace(0.0, run.time_s, columns + 1))
     title = f"One iteration: {run.time_s * scale:.3g} {unit}, {plan.parallelism}"
     height = "; filled height of a lane: share of the time" if shares else ""
-    style_axes(ax, _title(solution, title), f"time [{unit}]{height}", "", grid="x")
+    style_axes(ax, f"{title} ({solution.method})", f"time [{unit}]{height}", "", grid="x")
     small = len(lanes) > 30
     for row, lane in enumerate(lanes):
         busy = sum(end - start for spans in lane.values() for start, end, _ in spans)
@@ -240,7 +229,7 @@ def covered(spans: FloatArray, edges: FloatArray) -> FloatArray:
 
 
 def _draw_memory(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
-    plan, costs = _parts(solution)
+    plan, costs = solution.found()
     run = problem.schedule(plan)
     order = list(plan.devices)
     if ax is None:
@@ -268,7 +257,7 @@ def _draw_memory(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax:
                     xycoords=("axes fraction", "data"), xytext=(4.0, 0.0), textcoords="offset points", va="center",
                     fontsize=8.5 if len(order) <= 30 else 6.5, color=COLOURS[3] if share > 1.0 + 1e-9 else "black",
                     annotation_clip=False)
-    style_axes(ax, _title(solution, "Peak memory of the participants"), f"memory [{unit}]", "", grid="x")
+    style_axes(ax, f"Peak memory of the participants ({solution.method})", f"memory [{unit}]", "", grid="x")
     ax.set_xlim(0.0, reach or 1.0)
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.set_yticks(rows, _device_ticks(problem, plan), fontsize=9.0 if len(order) <= 30 else 7.0)
@@ -292,7 +281,7 @@ def _byte_unit(size: float) -> tuple[float, str]:
 
 
 def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
-    plan, costs = _parts(solution)
+    plan, costs = solution.found()
     run = problem.schedule(plan)
     figure, ax = new_figure(width=8.0) if ax is None else (ax.figure, ax)
     order = list(plan.devices)
@@ -314,7 +303,7 @@ def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
     text = "Memory over one iteration"
     if len(order) > TRACES:
         text += f", the {TRACES} fullest of {len(order)}"
-    style_axes(ax, _title(solution, text), f"time [{unit}]", "used [% of capacity]")
+    style_axes(ax, f"{text} ({solution.method})", f"time [{unit}]", "used [% of capacity]")
     ax.set_xlim(0.0, run.time_s * scale or 1.0)
     ax.set_ylim(0.0, 106.0 if top > 45.0 else 1.15 * top)
     place_legend(ax, title="device: peak", alignment="left")
@@ -325,12 +314,12 @@ def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
 
 
 def _draw_topology(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
-    plan, _ = _parts(solution)
-    return draw_topology(problem, plan, _title(solution, "Plan and traffic on the network"), ax)
+    plan, _ = solution.found()
+    return draw_topology(problem, plan, f"Plan and traffic on the network ({solution.method})", ax)
 
 
 def _draw_pareto(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
-    _, costs = _parts(solution)
+    _, costs = solution.found()
     front = resolve("edgealloc.formulations.pool_training.questions.pareto:pareto_front")(
         problem, solution.method, points=7, time_limit_s=60.0, seed=solution.seed, warm_start=solution)
     figure = front.plot(ax)

@@ -263,8 +263,8 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         result: dict[str, FloatArray] = resolve(f"{_HERE}.prices:marginal_prices")(self, allocation)
         return result
 
-    def agents_table(self, allocation: Plan, costs: PoolCosts) -> Mapping[str, Any]:
-        result: Mapping[str, Any] = resolve(f"{_HERE}.views:devices_table")(self, allocation, costs)
+    def agents_table(self, solution: Solution[Plan, PoolCosts]) -> Mapping[str, Any]:
+        result: Mapping[str, Any] = resolve(f"{_HERE}.views:devices_table")(self, solution)
         return result
 
     def servers_table(self, solution: Solution[Plan, PoolCosts]) -> Mapping[str, Any]:

@@ -53,13 +53,14 @@ def comparison_columns(allocation: Plan, costs: PoolCosts) -> dict[str, str | fl
 # ---- frames -----------------------------------------------------------------------------------------------------
 
 
-def devices_table(problem: PoolTraining, allocation: Plan, costs: PoolCosts) -> dict[str, Any]:
+def devices_table(problem: PoolTraining, solution: Solution[Plan, PoolCosts]) -> dict[str, Any]:
     """Columns of the per-device frame, each (D,).
 
     ``stage`` and ``first_layer`` are -1, and amounts 0, for devices that do not take part. ``work_share`` is the part
     of its stage's work that a device does; ``network_energy_j`` is that of the bytes it sends, to the end of their
     route; ``price_per_flops`` the objective saved by one more FLOP/s.
     """
+    allocation, costs = solution.found()
     count = problem.devices
     stage, first = np.full(count, -1), np.full(count, -1)
     layers, share = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
@@ -94,7 +95,7 @@ def devices_table(problem: PoolTraining, allocation: Plan, costs: PoolCosts) -> 
         "network_energy_j": network,
         "energy_j": compute + idle + network,
         "sent_bytes": costs.sent_bytes,
-        "price_per_flops": problem.prices(allocation)["flops_per_s"],
+        "price_per_flops": np.asarray(solution.prices["flops_per_s"], dtype=np.float64),
     }
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
-from edgealloc.errors import DataError
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
 from edgealloc.formulations.split_training.views import servers_table
 
@@ -51,16 +50,6 @@ def plot(problem: SplitTraining, solution: Solution[Allocation, Costs], what: st
     return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
-def _parts(solution: Solution[Allocation, Costs]) -> tuple[Allocation, Costs]:
-    if solution.allocation is None or solution.costs is None:
-        raise DataError("a solution without an allocation cannot be drawn")
-    return solution.allocation, solution.costs
-
-
-def _title(solution: Solution[Allocation, Costs], text: str) -> str:
-    return f"{text} ({solution.method})"
-
-
 def _server_names(problem: SplitTraining) -> list[str]:
     if problem.server_names is not None:
         return [str(name) for name in problem.server_names]
@@ -80,7 +69,7 @@ def _server_colours(count: int) -> list[Any]:
 
 
 def _draw_map(problem: SplitTraining, solution: Solution[Allocation, Costs], ax: Any) -> Any:
-    allocation, _ = _parts(solution)
+    allocation, _ = solution.found()
     figure, ax = new_figure(width=8.0, height=6.0) if ax is None else (ax.figure, ax)
     placed = problem.user_xy_m is not None and problem.server_xy_m is not None
     users, servers, unit = _metres(problem) if placed else _side_by_side(problem, allocation)
@@ -105,7 +94,7 @@ def _draw_map(problem: SplitTraining, solution: Solution[Allocation, Costs], ax:
         for m, (x, y) in enumerate(servers):
             ax.annotate(names[m], (x, y), xytext=(0.0, 9.0), textcoords="offset points", ha="center",
                         zorder=5, fontsize=8.5, bbox=box)
-    title = _title(solution, "Association and cuts")
+    title = f"Association and cuts ({solution.method})"
     if placed:
         style_axes(ax, title, f"x [{unit}]", f"y [{unit}]")
         ax.set_aspect("equal", adjustable="datalim")
@@ -168,7 +157,7 @@ def _size_legend(problem: SplitTraining, allocation: Allocation, ax: Any) -> Non
 
 
 def _draw_cuts(problem: SplitTraining, solution: Solution[Allocation, Costs], ax: Any) -> Any:
-    allocation, _ = _parts(solution)
+    allocation, _ = solution.found()
     figure, ax = new_figure(width=8.0) if ax is None else (ax.figure, ax)
     grid = np.arange(problem.layers + 1)
     bottom = np.zeros(problem.layers + 1)
@@ -197,7 +186,7 @@ def _draw_cuts(problem: SplitTraining, solution: Solution[Allocation, Costs], ax
     allowed[problem.layers] += cuts.local.sum()
     ax.step(np.append(grid - 0.5, problem.layers + 0.5), np.append(allowed, allowed[-1]), where="post",
             color=GREY, linewidth=1.2, linestyle=":", label="users allowed this cut")
-    style_axes(ax, _title(solution, f"Cuts; {inside} of {problem.users} strictly inside their range"),
+    style_axes(ax, f"Cuts; {inside} of {problem.users} strictly inside their range ({solution.method})",
                "local layers (cut)", "users", grid="y")
     ax.set_xlim(-0.7, problem.layers + 0.7)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -210,7 +199,6 @@ def _draw_cuts(problem: SplitTraining, solution: Solution[Allocation, Costs], ax
 
 
 def _draw_loads(problem: SplitTraining, solution: Solution[Allocation, Costs], ax: Any) -> Any:
-    _parts(solution)
     table = servers_table(problem, solution)
     width = float(np.clip(3.0 + 0.55 * problem.servers, 6.5, 14.0))
     if ax is None:
@@ -221,7 +209,7 @@ def _draw_loads(problem: SplitTraining, solution: Solution[Allocation, Costs], a
     panels[0].bar(x - 0.2, 100.0 * table["bandwidth_share"], width=0.38, color=COLOURS[0], label="bandwidth")
     panels[0].bar(x + 0.2, 100.0 * table["server_frequency_share"], width=0.38, color=COLOURS[1],
                   label="clock")
-    style_axes(panels[0], _title(solution, "Load and prices of the servers"), "", "used [%]", grid="y")
+    style_axes(panels[0], f"Load and prices of the servers ({solution.method})", "", "used [%]", grid="y")
     panels[0].set_ylim(0.0, 118.0)
     if problem.servers <= 25:
         for m in range(problem.servers):
@@ -255,7 +243,7 @@ def _draw_loads(problem: SplitTraining, solution: Solution[Allocation, Costs], a
 
 
 def _draw_costs(problem: SplitTraining, solution: Solution[Allocation, Costs], ax: Any) -> Any:
-    _, costs = _parts(solution)
+    _, costs = solution.found()
     if ax is None:
         figure, panels = new_figure(2, 1, width=8.5, height=6.2)
     else:
@@ -266,7 +254,7 @@ def _draw_costs(problem: SplitTraining, solution: Solution[Allocation, Costs], a
     energies = {"device": costs.device_energy_j, "upload": costs.upload_energy_j,
                 "server": costs.server_energy_j, "idle": costs.idle_energy_j}
     title = "Delay and energy of every user" if len(panels) == 2 else "Delay of every user"
-    _stack(panels[0], delays, "delay [s]", _title(solution, title))
+    _stack(panels[0], delays, "delay [s]", f"{title} ({solution.method})")
     if len(panels) == 2:
         _stack(panels[1], energies, "energy [J]", "")
     return figure

@@ -325,8 +325,8 @@ class SplitTraining(Problem[Allocation, Costs]):
         )
         return result
 
-    def agents_table(self, allocation: Allocation, costs: Costs) -> Mapping[str, Any]:
-        result: Mapping[str, Any] = resolve(f"{_HERE}.views:users_table")(self, allocation, costs)
+    def agents_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:
+        result: Mapping[str, Any] = resolve(f"{_HERE}.views:users_table")(self, *solution.found())
         return result
 
     def servers_table(self, solution: Solution[Allocation, Costs]) -> Mapping[str, Any]:

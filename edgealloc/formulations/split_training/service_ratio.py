@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import math
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -41,6 +41,7 @@ from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.formulations.split_training.allocation import Allocation, Costs
 from edgealloc.formulations.split_training.problem import SplitTraining
+from edgealloc.formulations.split_training.views import users_table
 from edgealloc.solvers.dinkelbach import RatioAnswer, RatioSearch, RatioStep, maximise_ratio
 from edgealloc.units import format_si
 
@@ -147,7 +148,7 @@ class ServiceCostRatio:
 
         self.require()
         allocation, costs = cast(Allocation, self.allocation), cast(Costs, self.costs)
-        columns: Mapping[str, Any] = self.problem.agents_table(allocation, costs)
+        columns = users_table(self.problem, allocation, costs)
         own = _without_stability(self.problem).evaluate(allocation).user_objective
         added = {"value": self.value, "service": _service(self.problem, self.value, costs), "cost": own}
         return pd.DataFrame({**columns, **added})

@@ -78,9 +78,8 @@ def servers_table(problem: SplitTraining, solution: Solution[Allocation, Costs])
     The price columns are objective per Hz; those of `bound_price` are the multipliers that prove the bound
     (nan where nothing is proven). The mean delay of a server without users is nan.
     """
-    allocation, costs, count = solution.allocation, solution.costs, problem.servers
-    if allocation is None or costs is None:
-        raise ValueError("a solution without an allocation has no table of servers")
+    allocation, costs = solution.found()
+    count = problem.servers
     remote = allocation.server >= 0
     m = allocation.server[remote]
 

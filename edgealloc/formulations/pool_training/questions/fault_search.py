@@ -110,10 +110,7 @@ def faults(
     else:
         solution = problem.solve(method, time_limit_s=None if math.isinf(limit) else 0.4 * limit,
                                on_progress=on_progress, **options)
-    solution.require()
-    plan, costs = solution.allocation, solution.costs
-    if plan is None or costs is None:  # `require` has raised
-        raise AssertionError("a solution without a plan")
+    plan, costs = solution.found()
     search = method or (solution.method if solution.method in problem.methods() else problem.DEFAULT_METHOD)
     concerned = _concerned(problem, plan)
     chance = float(problem.failure_probability[concerned].sum())

@@ -122,9 +122,8 @@ def participants(
     clock = _Clock(time_limit_s, method, on_progress, gap=gap, seed=seed, threads=threads)
     problem = problem_of(given, "participants")
     solution = _solved(given, clock, 3.0)
-    plan, objective = solution.allocation, solution.objective
-    if plan is None or objective is None:
-        raise AssertionError("`require` has raised")
+    plan, costs = solution.found()
+    objective = costs.objective
     cost = FastCost(problem)
     without: dict[int, PoolSolution] = {}
     known: list[tuple[float, Plan]] = []
