@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.system.transformer import (
     FAMILIES,
@@ -21,14 +24,31 @@ __all__ = [
     "not_applicable",
     "require_applicable",
     "require_family",
+    "require_sizes",
     "trainable_params",
 ]
+
+
+Array = npt.NDArray[np.float64]
 
 
 def require_family(family: str | None) -> None:
     """Refuse a design that is not known; None is fine."""
     if family is not None and family not in FAMILIES:
         raise DataError([Fault("family", f"{family!r} is not known; {nearest(str(family), FAMILIES)}")])
+
+
+def require_sizes(batch: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[Array, Array]:
+    """Batch and tokens as arrays; refuse what is below 1 or not finite."""
+    sizes = [np.asarray(x, dtype=np.float64) for x in (batch, tokens)]
+    faults = [
+        Fault(name, f"{size.flat[int(np.argmin(size >= 1.0))]:g} must be >= 1")
+        for name, size in zip(("batch", "tokens"), sizes, strict=True)
+        if not np.all(size >= 1.0) or not np.all(np.isfinite(size))
+    ]
+    if faults:
+        raise DataError(faults)
+    return sizes[0], sizes[1]
 
 
 def block_matrices(shape: Transformer) -> dict[str, tuple[int, int]]:

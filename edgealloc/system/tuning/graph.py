@@ -259,9 +259,7 @@ class _Block:
 _INDEX_BYTES = 8.0
 
 
-def training_step(
-    shape: Transformer, tuning: Tuning, framework: Framework, batch: npt.ArrayLike, tokens: npt.ArrayLike
-) -> Step:
+def training_step(shape: Transformer, tuning: Tuning, framework: Framework, batch: Array, tokens: Array) -> Step:
     """Kept activations and FLOP of one first-order step (of a zeroth-order method: as if it were one).
 
     With BAdam one block of ``Y / D`` layers is trained at a time: kept is the most, which the first block needs since
@@ -272,14 +270,14 @@ def training_step(
     shape : Transformer
     tuning : Tuning
     framework : Framework
-    batch, tokens : array_like
+    batch, tokens : ndarray
         B sequences of d tokens; virtual tokens come on top.
 
     Returns
     -------
     Step
     """
-    b, d = np.asarray(batch, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
+    b, d = batch, tokens
     if tuning.method == "prompt":
         d = d + tuning.virtual_tokens
     block = _Block(shape, tuning, framework, b, d)

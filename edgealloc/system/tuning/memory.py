@@ -15,6 +15,7 @@ from edgealloc.system.tuning.counts import (
     largest_tensor_params,
     matrix_params,
     require_applicable,
+    require_sizes,
     trainable_params,
 )
 from edgealloc.system.tuning.framework import Framework, framework_of
@@ -168,7 +169,7 @@ def tuning_memory(
     ['weights 13.49', 'gradient 0.01', 'optimizer 0.05', 'activation 2.29', 'logits 0.10', 'overhead 0.00']
     """
     require_applicable(shape, tuning)
-    b, d = _sizes(batch, tokens)
+    b, d = require_sizes(batch, tokens)
     framework = framework_of(shape, convention, family)
     weights, gradient, optimizer = _states(shape, tuning, family)
     if tuning.order == 0:
@@ -212,7 +213,7 @@ def inference_memory(
     >>> round(float(inference_memory(opt, "bf16", 1, 400).total_bytes) / 1e9, 1)
     25.8
     """
-    b, d = _sizes(batch, tokens)
+    b, d = require_sizes(batch, tokens)
     weights = weight_bytes(shape, precision)
     tuning = Tuning("inference", "mezo-lora", precision=precision)
     zero = np.zeros(np.broadcast_shapes(b.shape, d.shape))
@@ -248,22 +249,10 @@ def kept_bytes(
     require_applicable(shape, tuning)
     if tuning.order == 0:
         raise DataError([Fault("method", f"{tuning.name} has no backward pass and keeps nothing for one")])
-    b, d = _sizes(batch, tokens)
+    b, d = require_sizes(batch, tokens)
     step = training_step(shape, tuning, framework_of(shape, convention, family), b, d)
     seen = d + tuning.virtual_tokens if tuning.method == "prompt" else d
     return np.asarray(_kept(shape, tuning, step, with_working_set=False) + 4.0 * shape.vocab * b * seen)
-
-
-def _sizes(batch: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[Array, Array]:
-    sizes = [np.asarray(x, dtype=np.float64) for x in (batch, tokens)]
-    faults = [
-        Fault(name, f"{size.flat[int(np.argmin(size >= 1.0))]:g} must be >= 1")
-        for name, size in zip(("batch", "tokens"), sizes, strict=True)
-        if not np.all(size >= 1.0) or not np.all(np.isfinite(size))
-    ]
-    if faults:
-        raise DataError(faults)
-    return sizes[0], sizes[1]
 
 
 def _states(shape: Transformer, tuning: Tuning, family: str | None) -> tuple[float, float, float]:

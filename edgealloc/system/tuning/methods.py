@@ -276,7 +276,7 @@ def _defaults(method: str) -> Tuning:
 TUNING_METHODS: Final[Mapping[str, Tuning]] = MappingProxyType({name: _defaults(name) for name in _METHODS})
 
 
-def tuning_named(name: str, **changes: Any) -> Tuning:
+def tuning_named(name: str, /, **changes: Any) -> Tuning:
     """A method of :data:`TUNING_METHODS`, with options changed.
 
     Parameters

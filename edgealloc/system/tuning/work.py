@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from edgealloc.errors import DataError, Fault
 from edgealloc.system.transformer import Transformer
-from edgealloc.system.tuning.counts import require_applicable, trainable_params
+from edgealloc.system.tuning.counts import require_applicable, require_sizes, trainable_params
 from edgealloc.system.tuning.framework import framework_of
 from edgealloc.system.tuning.graph import training_step
 from edgealloc.system.tuning.methods import Tuning
@@ -71,7 +71,8 @@ def tuning_step_flops(
     231840.0
     """
     require_applicable(shape, tuning)
-    step = training_step(shape, tuning, framework_of(shape, convention, family), batch, tokens)
+    b, d = require_sizes(batch, tokens)
+    step = training_step(shape, tuning, framework_of(shape, convention, family), b, d)
     if tuning.order == 0:
         return np.asarray(2.0 * step.forward_flops)
     again = step.again_flops if tuning.checkpointing else 0.0
