@@ -6,7 +6,7 @@ r"""The certified and the exact method, and greedy choices.
 2. prices (`prices`): a bound, and choices that are mended and improved (`kernels`) from everybody's best options at the
    prices and from mixtures of them; or a proof by prices that nothing fits;
 3. options that cost too much at the prices to be in a better choice are left out, and all of that again for the core;
-4. the core: exchanges of two agents, branch and bound (`search`), and HiGHS where that is not enough (`milp`).
+4. the core: exchanges of two agents, branch and bound (`search`), and HiGHS on what that leaves open (`milp`).
 
 What is left out costs at least the best choice known at that time (less the gap asked for): the bound of the problem
 is the lower of that and the core's.
@@ -43,7 +43,7 @@ _SHARE: Final = 0.9
 #: Rounds of prices and leaving out.
 _ROUNDS: Final = 6
 #: Nodes of the search before HiGHS is asked.
-_NODES: Final = 1_000_000
+_NODES: Final = 4_000_000
 #: Pairs of moves that are looked at.
 _PAIRS: Final = 20_000_000
 #: HiGHS is asked about cores of up to so many options, and about the least excess of small problems.
@@ -54,7 +54,9 @@ _BY_SEARCH: Final = "a search of all choices found none that fits"
 ORDERS: Final = ("regret", "given", "need", "cost")
 
 
-def solve_choices(problem: Choices, run: Run, *, judge: Judge | None = None) -> ChoicesAnswer:
+def solve_choices(
+    problem: Choices, run: Run, *, judge: Judge | None = None, start: IntArray | None = None
+) -> ChoicesAnswer:
     """The best choice to within `run.gap`, with a proof; see the module's text.
 
     Parameters
@@ -64,12 +66,16 @@ def solve_choices(problem: Choices, run: Run, *, judge: Judge | None = None) -> 
         Gap, clock, threads (results do not depend on them) and progress. Time limit and Ctrl-C return what is known.
     judge : callable, optional
         Whether the caller accepts a choice that fits; what it refuses is not returned, and bounds hold all the same.
+    start : (N,) of int, optional
+        A choice to begin with.
 
     Returns
     -------
     ChoicesAnswer
     """
     state = State(problem, judge)
+    if start is not None:
+        state.offer(np.asarray(start, dtype=np.int64))
     _ended(state, run, lambda: _certify(problem, state, run))
     return state.answer()
 
@@ -150,11 +156,11 @@ def _ended(state: State, run: Run, work: object) -> None:
 def _cheapest(problem: Choices, state: State) -> bool:
     """Everybody's cheapest option proves a bound, and is the best choice if it fits."""
     choice = problem.cheapest()
-    state.offer(choice)
+    fits = state.offer(choice) or problem.objective(choice) >= state.objective
     size = math.fsum(np.abs(problem.cost[choice]))
     state.prove(problem.objective(choice) - GUARD * size)
     state.prices = np.zeros(problem.capacities)
-    return state.choice is not None
+    return fits
 
 
 def _certify(problem: Choices, state: State, run: Run) -> None:
@@ -193,7 +199,7 @@ def _shrink(
         _, prices = find_prices(part, state, run, start=prices if round_ else None, floor=floor)
         if round_ == 0:
             state.prices = prices
-        if state.choice is None and not _find_feasible(problem, part, prices, state, run):
+        if not state.found() and not _find_feasible(problem, part, prices, state, run):
             return None, floor, prices
         if state.gap() <= run.gap:
             return None, floor, prices
@@ -250,13 +256,13 @@ def _within(part: Part, prices: FloatArray, choice: IntArray) -> IntArray:
 def _find_feasible(problem: Choices, part: Part, prices: FloatArray, state: State, run: Run) -> bool:
     """No choice is known: find one, or prove that there is none; returns whether there is one now."""
     excess, ray = prove_excess(part, state, run)
-    if state.choice is not None:
+    if state.found():
         return True
     if excess > 0.0:
         _say_infeasible(problem, state, run, _BY_PRICES.format(excess))
         return False
     searched = search_part(part, prices, ray, state, run, gap=0.0, nodes=_NODES)
-    if state.choice is not None:
+    if state.found():
         return True
     if searched.complete and searched.bound == math.inf:
         _say_infeasible(problem, state, run, _BY_SEARCH)
@@ -269,7 +275,7 @@ def _find_feasible(problem: Choices, part: Part, prices: FloatArray, state: Stat
         if least_excess_milp(part, state, run) > 0.0:
             _say_infeasible(problem, state, run, "HiGHS proves an excess far above its tolerances")
             return False
-        if state.choice is not None:
+        if state.found():
             return True
     state.attempts.append("no choice that fits was found, and none is proven not to exist")
     return False
@@ -320,7 +326,7 @@ def _search(problem: Choices, state: State, run: Run) -> None:
     if part.agents:
         _, prices = find_prices(part, state, run)
         state.prices = prices
-        if state.choice is None:
+        if not state.found():
             excess, ray = prove_excess(part, state, run)
             if excess > 0.0:
                 _say_infeasible(problem, state, run, _BY_PRICES.format(excess))

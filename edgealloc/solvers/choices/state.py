@@ -53,6 +53,10 @@ class State:
     termination: Termination = Termination.STAGES_EXHAUSTED
     attempts: list[str] = field(default_factory=list)
 
+    def found(self) -> bool:
+        """Whether a choice that fits is known."""
+        return self.choice is not None
+
     def offer(self, choice: IntArray) -> bool:
         """Take a choice if it fits and is the best so far; returns whether it was taken."""
         objective = self.problem.objective(choice)
