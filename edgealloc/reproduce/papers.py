@@ -109,6 +109,7 @@ def _flag(option: str) -> str:
 
 _LIU: Final = "edgealloc.reproduce.liu_zhao_2024"
 _ZENG: Final = "edgealloc.reproduce.zeng_2024"
+_DONG: Final = "edgealloc.reproduce.dong_2024"
 
 PAPERS: Final[dict[str, Paper]] = {
     one.name: one
@@ -127,6 +128,13 @@ PAPERS: Final[dict[str, Paper]] = {
             f"{_ZENG}.settings:TESTBEDS",
             ("values", "models", "gap", "time_limit_s"),
             "edgealloc figure time --paper zeng-2024 --out figures   (or: all; --edition nano|mixed|both)",
+        ),
+        Paper(
+            "dong-2024", "Dong et al., arXiv 2408.10691: fine-tuning at the edge",
+            f"{_DONG}.figures:FIGURES", f"{_DONG}.figures:run_figures", f"{_DONG}.figures:listing",
+            f"{_DONG}.settings:WORKLOADS",
+            ("models", "gap", "time_limit_s"),
+            "edgealloc figure memory --paper dong-2024 --out figures   (or: all; --edition short|long|both)",
         ),
     )
 }

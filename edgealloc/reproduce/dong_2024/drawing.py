@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgealloc.core.figures import COLOURS, GREY, legend_below, new_figure, place_legend, style_axes
+from edgealloc.core.figures import COLOURS, GREY, legend_below, new_figure, style_axes
 from edgealloc.reproduce.dong_2024.settings import DEVICES, LINES, PREFERENCE, TARGET, usable_bytes
 from edgealloc.units import format_si, format_time
 
@@ -30,6 +30,7 @@ _PARTS: Final = {
     "logits": ("logits", COLOURS[6]),
 }
 _DASHES: Final = ((0, (1, 1)), (0, (3, 2)), (0, (6, 2)), (0, (6, 2, 1, 2)))
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 #: What is trained, and how: kind -> (label, colour, methods).
 _KINDS: Final = {
     "adam": ("all parameters, Adam", COLOURS[0], ("full-adam",)),
@@ -192,32 +193,45 @@ def draw_target(rows: Rows, *, title: str) -> Figure:
 
 
 def draw_published(rows: Rows, *, title: str) -> Figure:
-    """Model against published, a marker per source, with the line of equality and a band of 20 %."""
+    """Model against published memory, a marker per source; and the share of the peak rate of published steps."""
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, ax = new_figure(width=9.5, height=5.4)
-    sources = list(dict.fromkeys(row["source_name"] for row in rows))
-    published = np.array([row["published_gb"] for row in rows])
-    model = np.array([row["model_gb"] for row in rows])
-    low, high = min(published.min(), model.min()) / 1.5, max(published.max(), model.max()) * 1.5
-    ends = np.array([low, high])
+    figure, (ax, right) = new_figure(1, 2, width=12.0, height=5.6, width_ratios=(5, 3))
+    memory = [row for row in rows if row["quantity"] == "memory"]
+    sources = list(dict.fromkeys(row["source_name"] for row in memory))
+    amounts = [row[one] for row in memory for one in ("published_gb", "model_gb")]
+    ends = np.array([min(amounts) / 1.5, max(amounts) * 1.5])
     ax.fill_between(ends, 0.8 * ends, 1.2 * ends, color=GREY, alpha=0.15, linewidth=0.0, label="within 20 %")
     ax.plot(ends, ends, color=GREY, linewidth=1.0)
-    for k, source in enumerate(sources):
-        mine = [i for i, row in enumerate(rows) if row["source_name"] == source]
-        ax.plot(published[mine], model[mine], linestyle="", marker=("o", "s", "^", "D", "v", "P", "X")[k % 7],
-                color=COLOURS[k % len(COLOURS)], markersize=6.5, markeredgecolor="white", markeredgewidth=0.5,
-                label=source)
+    for row in memory:
+        k = sources.index(row["source_name"])
+        ax.plot([row["published_gb"]], [row["model_gb"]], linestyle="", marker=_MARKERS[k % len(_MARKERS)],
+                color=COLOURS[k % len(COLOURS)], markersize=7.0 if row["whole"] else 4.0,
+                markerfacecolor=COLOURS[k % len(COLOURS)] if row["whole"] else "none",
+                markeredgecolor="white" if row["whole"] else COLOURS[k % len(COLOURS)], markeredgewidth=0.7)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlim(low, high)
-    ax.set_ylim(low, high)
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=16))
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=16))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    style_axes(ax, title, "published memory [GB]", "memory of the model [GB]")
-    place_legend(ax)
+    style_axes(ax, "Memory", "published memory [GB]", "memory of the model [GB]")
+    steps = [row for row in rows if row["quantity"] == "step"]
+    right.barh(range(len(steps)), [100.0 * row["share_of_peak"] for row in steps], height=0.66,
+               color=[_kind(row["method"])[1] for row in steps])
+    style_axes(right, "Published times of a step", "share of the peak rate [%]", "", grid="x")
+    _clean(right, [f"{row['model']} {row['method']}, batch {row['batch']}, {row['gpus']} GPU" for row in steps])
+    right.tick_params(axis="y", labelsize=8.0)
+    handles: list[Any] = [
+        (Line2D([], [], linestyle="", marker=_MARKERS[k % len(_MARKERS)], color=COLOURS[k % len(COLOURS)],
+                markersize=7.0), source) for k, source in enumerate(sources)]
+    handles.append((Line2D([], [], linestyle="", marker="o", color=GREY, markerfacecolor="none", markersize=4.0),
+                    "component"))
+    _title(figure, title)
+    legend_below(figure, ax, extra=handles, columns=8)
     return figure
 
 

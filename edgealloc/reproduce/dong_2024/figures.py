@@ -19,6 +19,7 @@ from edgealloc.reproduce.dong_2024.settings import (
     DEVICES,
     FLEET,
     MATRIX_MODELS,
+    METHODS,
     MODELS,
     PREFERENCE,
     TARGET,
@@ -42,6 +43,9 @@ class Figure:
     Attributes
     ----------
     name, title : str
+    quantity : str
+        What is drawn.
+    methods : tuple of str
     models : tuple of str
         Catalog models that it shows; empty where it has a setting of its own.
     draw : str
@@ -54,6 +58,8 @@ class Figure:
 
     name: str
     title: str
+    quantity: str
+    methods: tuple[str, ...]
     models: tuple[str, ...]
     draw: str
     judges: tuple[Callable[[say.Rows], TrendResult], ...]
@@ -69,16 +75,17 @@ class Figure:
         if self.name == "target":
             return [
                 f"{TARGET.model} on {TARGET.device} at {TARGET.utilisation:g} of its peak rate and its power limit",
-                f"first order: {TARGET.first_order_steps} steps (5 epochs of 1000 examples, of which the number of "
-                "examples is MeZO's, the epochs ours)",
-                f"zeroth order: {TARGET.zeroth_steps} times as many steps with batches {TARGET.zeroth_batches} times "
-                "as large (MeZO, arXiv 2305.17333, Table 23), taken for every method of its order",
+                *(f"{name} order: {row.steps} steps, batches of {row.batch}: {row.model} in {row.source} "
+                  f"({row.confidence}), taken for every method of that order"
+                  for name, row in (("first", TARGET.published(1)), ("zeroth", TARGET.published(0)))),
                 f"federation: {TARGET.rounds} rounds over {TARGET.rate_bps / 1e6:g} Mbit/s each way; updates in half "
                 "precision, zeroth order by a seed (8 B) and a scalar (4 B) per step; energy is that of computing",
             ]
         if self.name == "published":
-            return ["every row of the facts that has a model of the catalog; where a paper does not say the batch, as "
-                    "the table says; no number of the model was fitted to a row"]
+            return ["every published row of the catalog's facts (* from memory); what a source does not say (batch, "
+                    "number format) is assumed as the facts say, and no number of the model was fitted to a row",
+                    "judged are totals, and GaLore's weights and optimiser states; not the components of LOMO's totals",
+                    "share of peak: FLOP of the step over seconds x GPUs x peak rate of an A100"]
         jobs, servers, seed = FLEET
         return [f"fleet: {jobs} jobs, {servers} servers, drawn with seed {seed} (`Scenario.random_fleet`), with "
                 "workloads, qualities and weights of its own"]
@@ -88,17 +95,29 @@ class Figure:
 FIGURES: Final[dict[str, Figure]] = {
     one.name: one
     for one in (
-        Figure("memory", "Peak memory of fine-tuning by method and model", MODELS, "draw_memory", (
-            say.too_large, say.much_more_than_inference, say.like_inference, say.smaller_than_full, say.small_formats,
-            say.grows_with_text, say.trained_share_is_not_memory)),
-        Figure("fits", "The best method that fits, by model and device", MATRIX_MODELS, "draw_matrix", (
-            say.on_mainstream, say.more_becomes_possible, say.runs_and_trains)),
-        Figure("target", "First and zeroth order to a target, in a federation", (), "draw_target", (
-            say.less_memory, say.first_order_is_faster, say.fewer_bytes, say.device_hours)),
-        Figure("published", "Published memory and the model's", (), "draw_published", (
-            say.close_to_published, say.within_a_factor), workload=False),
-        Figure("fleet", "A small fleet by method of allocation", (), "draw_fleet", (
-            say.best_of_all, say.above_bound, say.devices_alone), workload=False),
+        Figure(
+            "memory", "Peak memory of fine-tuning by method and model", "memory_bytes", METHODS, MODELS, "draw_memory",
+            (say.too_large, say.much_more_than_inference, say.like_inference, say.smaller_than_full, say.small_formats,
+             say.grows_with_text, say.trained_share_is_not_memory),
+        ),
+        Figure(
+            "fits", "The best method that fits, by model and device", "fits", PREFERENCE, MATRIX_MODELS, "draw_matrix",
+            (say.on_mainstream, say.more_becomes_possible, say.runs_and_trains),
+        ),
+        Figure(
+            "target", "First and zeroth order to a target, in a federation", "time, energy, memory, bytes",
+            TARGET.methods, (), "draw_target",
+            (say.less_memory, say.first_order_is_faster, say.fewer_bytes, say.device_hours),
+        ),
+        Figure(
+            "published", "Published memory beside the model's, and published steps", "memory_gb, share_of_peak",
+            ("those of the rows",), (), "draw_published",
+            (say.close_to_published, say.close_on_one_device, say.within_a_factor, say.shares_of_peak), workload=False,
+        ),
+        Figure(
+            "fleet", "A small fleet by method of allocation", "jobs, objective", ("certified", "baselines"), (),
+            "draw_fleet", (say.best_of_all, say.above_bound, say.devices_alone), workload=False,
+        ),
     )
 }
 
@@ -199,8 +218,9 @@ class FigureResult:
 
 def listing() -> list[dict[str, Any]]:
     """What the command line lists: a row per figure."""
-    return [{"name": one.name, "title": one.title, "models": one.models or "its own",
-             "editions": tuple(WORKLOADS) if one.workload else "the same for all"} for one in FIGURES.values()]
+    return [{"name": one.name, "title": one.title, "quantity": one.quantity, "methods": one.methods,
+             "models": one.models, "editions": tuple(WORKLOADS) if one.workload else ("the same for all",)}
+            for one in FIGURES.values()]
 
 
 def run_figure(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from edgealloc.catalog import default_catalog
+from edgealloc.catalog.tuning_facts import memory_errors, published_models, step_time_rows
 from edgealloc.core.tables import text_table
 from edgealloc.reproduce.dong_2024.settings import (
     DEVICES,
@@ -31,7 +32,14 @@ from edgealloc.system.tuning import (
 )
 from edgealloc.units import format_si
 
-__all__ = ["INFERENCE", "ROWS", "TABLES", "Row"]
+__all__ = ["INFERENCE", "PUBLISHED_HEADER", "ROWS", "TABLES", "Row", "published_cells", "published_table"]
+
+#: Tokens of the texts of which step times were published, on average (MeZO, Table 22).
+MULTIRC_TOKENS: Final = 400
+#: Parts of the published memory that are judged.
+_WHOLE: Final = ("total", "weights+optimizer")
+_SOURCES: Final = {"mezo": "MeZO", "lomo": "LOMO", "galore": "GaLore", "badam": "BAdam", "qlora": "QLoRA",
+                   "llamafactory": "LLaMA-Factory"}
 
 Row = dict[str, Any]
 Tell = Callable[[str], None]
@@ -105,7 +113,7 @@ def target_rows(edition: str, models: Sequence[str], gap: float, time_limit_s: f
         tell(method)
         tuning = TUNING_METHODS[method]
         count = target.steps(tuning.order)
-        batch = workload.batch * (target.zeroth_batches if tuning.order == 0 else 1)
+        batch = workload.batch * target.larger(tuning.order)
         flops = count * float(tuning_step_flops(shape, tuning, batch, workload.tokens, family=entry.family))
         message = message_bytes(shape, tuning, math.ceil(count / target.rounds), entry.family)
         sending = 2.0 * 8.0 * target.rounds * message / target.rate_bps
@@ -119,6 +127,61 @@ def target_rows(edition: str, models: Sequence[str], gap: float, time_limit_s: f
             "message_bytes": message, "federation_bytes": target.rounds * message,
             "fits": memory <= usable_bytes(target.device),
         }
+
+
+def published_rows(edition: str, models: Sequence[str], gap: float, time_limit_s: float | None, tell: Tell
+                   ) -> Iterator[Row]:
+    """Published memory beside the model's with the error of each, and published steps by their share of the peak rate.
+
+    Nothing is fitted. `whole` marks rows that are judged: of a table with components only its totals.
+    """
+    del edition, models, gap, time_limit_s
+    tell("memory")
+    for check in memory_errors():
+        row = check.row
+        yield {
+            "quantity": "memory", "name": row.name, "source_name": _short(row.name), "source": row.source,
+            "mark": row.confidence, "model": row.model, "method": row.method, "label": row.label, "part": row.part,
+            "gpus": row.gpus, "batch": row.batch, "tokens": row.tokens, "whole": row.part in _WHOLE,
+            "published_gb": check.published_gb, "model_gb": check.model_gb, "error": check.error_percent / 100.0,
+        }
+    tell("step times")
+    for step in step_time_rows():
+        entry = published_models()[step.model]
+        flops = float(tuning_step_flops(entry.transformer(), TUNING_METHODS[step.method], step.batch, MULTIRC_TOKENS,
+                                        family=entry.family))
+        peak = default_catalog().device(step.device).flops_per_s
+        yield {
+            "quantity": "step", "name": step.name, "source_name": _short(step.name), "source": step.source,
+            "mark": step.confidence, "model": step.model, "method": step.method, "gpus": step.gpus, "batch": step.batch,
+            "tokens": MULTIRC_TOKENS, "whole": True, "seconds_per_step": step.seconds_per_step,
+            "share_of_peak": flops / (step.seconds_per_step * step.gpus * peak),
+        }
+
+
+def _short(name: str) -> str:
+    return _SOURCES.get(name.partition("-")[0], name)
+
+
+def published_table(rows: Sequence[Mapping[str, Any]], whole: bool = True) -> str:
+    """Published rows beside the model, for a page; by default without the components of tables that have totals."""
+    shown = [row for row in rows if row["quantity"] == "memory" and (row["whole"] or not whole)]
+    memory = text_table(PUBLISHED_HEADER, published_cells(shown))
+    steps = text_table(["source", "model", "method", "batch", "GPUs", "s a step", "share of peak"], [
+        [row["source_name"], row["model"], row["method"], str(row["batch"]), str(row["gpus"]),
+         f"{row['seconds_per_step']:g}", f"{row['share_of_peak']:.1%}"] for row in rows if row["quantity"] == "step"])
+    return f"{memory}\n\n{steps}"
+
+
+#: Columns of the table of published memory.
+PUBLISHED_HEADER: Final = ("source", "model", "method", "what", "GPUs", "published GB", "model GB", "error")
+
+
+def published_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Cells of the table of published memory; rows from memory are marked with a star."""
+    return [[f"{row['source_name']}{'*' if row['mark'] == 'recall' else ''}", row["model"], row["method"], row["part"],
+             str(row["gpus"]), f"{row['published_gb']:g}", f"{row['model_gb']:.3g}", f"{100.0 * row['error']:+.0f} %"]
+            for row in rows]
 
 
 def fleet_rows(edition: str, models: Sequence[str], gap: float, time_limit_s: float | None, tell: Tell
@@ -167,7 +230,10 @@ ROWS: Final[Mapping[str, Callable[[str, Sequence[str], float, float | None, Tell
     "memory": memory_rows,
     "fits": matrix_rows,
     "target": target_rows,
+    "published": published_rows,
     "fleet": fleet_rows,
 }
 #: figure -> the table that its page shows
-TABLES: Final[Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]]] = {"fleet": fleet_table}
+TABLES: Final[Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]]] = {
+    "published": published_table, "fleet": fleet_table,
+}

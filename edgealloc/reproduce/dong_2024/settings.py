@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgealloc.catalog import default_catalog
+from edgealloc.catalog.tuning_facts import StepsRow, steps_rows
 from edgealloc.errors import DataError, nearest
 from edgealloc.scenarios.fits import MEMORY_SHARES
 from edgealloc.system.tuning import TUNING_METHODS
@@ -82,11 +83,6 @@ class Target:
         Uplink and downlink.
     utilisation : float
         Share of the device's peak rate.
-    first_order_steps : int
-        Steps of a method with gradients.
-    zeroth_steps, zeroth_batches : int
-        How many times as many steps a zeroth-order method takes, and how much larger its batches are: the published 32
-        and 16 against 8 (MeZO, arXiv 2305.17333, Table 23 and its text).
     """
 
     device: str = "jetson-agx-orin-64gb"
@@ -95,13 +91,19 @@ class Target:
     rounds: int = 20
     rate_bps: float = 20e6
     utilisation: float = 0.35
-    first_order_steps: int = 625
-    zeroth_steps: int = 32
-    zeroth_batches: int = 2
+
+    def published(self, order: int) -> StepsRow:
+        """Published steps and batch of the one method of an order that has both: MeZO's paper, OPT."""
+        method = "full-adam" if order else "mezo"
+        return next(row for row in steps_rows() if row.method == method and row.steps and row.batch)
 
     def steps(self, order: int) -> int:
-        """Steps to the target of a method of an order."""
-        return self.first_order_steps * (self.zeroth_steps if order == 0 else 1)
+        """Steps to the target, taken for every method of an order."""
+        return int(self.published(order).steps or 0)
+
+    def larger(self, order: int) -> int:
+        """How many times as large the batches are as those of first order."""
+        return int(self.published(order).batch or 1) // int(self.published(1).batch or 1)
 
 
 TARGET: Final = Target()
