@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from edgealloc.errors import Fault
 
-__all__ = ["Field", "as_array", "checked", "positive", "short"]
+__all__ = ["Field", "as_array", "checked", "checked_count", "checked_names", "positive", "short"]
 
 
 @dataclass(frozen=True)
@@ -133,3 +134,47 @@ def checked(field: Field, value: Any, shape: tuple[int, ...], axes: str, faults:
         array = array.astype(np.int64)
     array.setflags(write=False)
     return array
+
+
+def checked_count(name: str, value: Any, faults: list[Fault]) -> int:
+    """A whole number >= 1, or 1 and a fault."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        faults.append(Fault(name, f"is {value!r}; it must be an integer >= 1"))
+        return 1
+    return int(value)
+
+
+def checked_names(
+    name: str, value: Any, noun: str, count: int | None, faults: list[Fault], *, unique: bool = True
+) -> tuple[str, ...] | None:
+    """Names as texts; None where none are given, and where the value is no sequence (then with a fault).
+
+    Parameters
+    ----------
+    name : str
+        Of the field.
+    value : sequence or None
+        As given.
+    noun : str
+        What is named: "device".
+    count : int or None
+        How many there must be; None for any number.
+    faults : list of Fault
+        Where faults are added.
+    unique : bool
+        Whether two of them may not bear the same name.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
+        faults.append(Fault(name, f"is {short(value)}; give a sequence of names"))
+        return None
+    names = tuple(str(one) for one in value)
+    if count is not None and len(names) != count:
+        faults.append(Fault(name, f"has {len(names)} names for {count} {noun}s"))
+    first: dict[str, int] = {}
+    for k, one in enumerate(names):
+        if first.setdefault(one, k) != k and unique:
+            faults.append(Fault(f"{name}[{k}]", f"'{one}' is the name of {noun} {first[one]}, too; give every {noun} "
+                                                "its own"))
+    return names

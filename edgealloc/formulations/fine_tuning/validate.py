@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from edgealloc.core.fields import Field, checked, positive, short
+from edgealloc.core.fields import Field, checked, checked_names, positive
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 
@@ -132,18 +132,7 @@ def _names(name: str, value: Any, what: str, count: int, faults: list[Fault]) ->
     """Unique names, by default "job 0", "job 1", ..."""
     if value is None:
         return tuple(f"{what} {k}" for k in range(count))
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-        faults.append(Fault(name, f"is {short(value)}; give a sequence of names"))
-        return ()
-    names = tuple(str(one) for one in value)
-    if len(names) != count:
-        faults.append(Fault(name, f"has {len(names)} names for {count} {what}s"))
-    seen: dict[str, int] = {}
-    for k, one in enumerate(names):
-        if seen.setdefault(one, k) != k:
-            faults.append(Fault(f"{name}[{k}]", f"'{one}' is the name of {what} {seen[one]}, too; give every {what} "
-                                                "its own"))
-    return names
+    return checked_names(name, value, what, count, faults) or ()
 
 
 def _plain(value: Any) -> Any:

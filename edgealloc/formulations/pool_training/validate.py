@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgealloc.core.fields import Field, checked, positive, short
+from edgealloc.core.fields import Field, checked, checked_count, checked_names, positive, short
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.formulations.pool_training.network import Network, Topology
@@ -65,14 +65,11 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     faults: list[Fault] = []
     result: dict[str, Any] = {"source": str(values["source"])}
     for name in COUNTS:
-        value = values[name]
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            faults.append(Fault(name, f"is {value!r}; it must be an integer >= 1"))
-            result[name] = 1
-        else:
-            result[name] = int(value)
+        result[name] = checked_count(name, values[name], faults)
     sizes = {"device": max((_size(values[f.name]) for f in FIELDS if f.shape == "device"), default=1)}
-    names = _names(values["device_names"], sizes["device"], faults)
+    # one number may stand for every device that is named
+    count = None if sizes["device"] == 1 else sizes["device"]
+    names = checked_names("device_names", values["device_names"], "device", count, faults)
     if names is not None:
         sizes["device"] = max(sizes["device"], len(names))
     shapes = {"device": (sizes["device"],), "layer": (result["layers"],), "scalar": ()}
@@ -107,22 +104,6 @@ def _size(value: Any) -> int:
         return int(np.size(value))
     except (TypeError, ValueError):
         return 1
-
-
-def _names(value: Any, devices: int, faults: list[Fault]) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-        faults.append(Fault("device_names", f"is {short(value)}; give a sequence of names"))
-        return None
-    names = tuple(str(one) for one in value)
-    if devices not in (1, len(names)):
-        faults.append(Fault("device_names", f"has {len(names)} names for {devices} devices"))
-    for k, name in enumerate(names):
-        if name in names[:k]:
-            faults.append(Fault(f"device_names[{k}]", f"'{name}' is the name of device {names.index(name)}, too; give "
-                                                      "every device its own"))
-    return names
 
 
 def _parallelisms(value: Any, faults: list[Fault]) -> tuple[str, ...]:

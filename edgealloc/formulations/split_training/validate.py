@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.fields import Field, as_array, checked, positive, short
+from edgealloc.core.fields import Field, as_array, checked, checked_count, checked_names, positive
 from edgealloc.core.weights import TERMS, Weights
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.system.stability import Stability
@@ -158,14 +158,11 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         With every fault found: field, index, value, unit, allowed range.
     """
     faults: list[Fault] = []
-    layers = values["layers"]
-    if isinstance(layers, bool) or not isinstance(layers, (int, np.integer)) or layers < 1:
-        faults.append(Fault("layers", f"is {layers!r}; it must be an integer >= 1"))
+    result: dict[str, Any] = {"layers": checked_count("layers", values["layers"], faults)}
     users, servers = _sizes(values, faults)
     shapes: dict[str, tuple[int, ...]] = {
         "user": (users,), "server": (servers,), "link": (users, servers), "scalar": (),
     }
-    result: dict[str, Any] = {"layers": int(layers) if isinstance(layers, (int, np.integer)) else 1}
     unusable = {fault.field for fault in faults}
     for field in FIELDS:
         if field.name not in unusable:
@@ -217,12 +214,7 @@ def _checked_metadata(values: Mapping[str, Any], users: int, servers: int, fault
         if value is None:
             continue
         if name.endswith("_names"):
-            if isinstance(value, str) or not isinstance(value, (Sequence, np.ndarray)):
-                faults.append(Fault(name, f"is {short(value)}; give a sequence of {count} names"))
-                continue
-            result[name] = tuple(str(one) for one in value)
-            if len(result[name]) != count:
-                faults.append(Fault(name, f"has {len(result[name])} names for {count} {noun}s"))
+            result[name] = checked_names(name, value, noun, count, faults, unique=False)
         else:
             array = as_array(value, name, faults)
             if array is not None and (array.shape != (count, 2) or not np.isfinite(array).all()):
