@@ -42,6 +42,14 @@ def test_the_table_of_methods_has_the_columns_of_the_kind() -> None:
     assert "3.0" in table.to_text().splitlines()[5]
 
 
+def test_what_was_found_comes_in_one_call() -> None:
+    """Allocation and costs of a solution, or what is known where there are none."""
+    solution = packing().solve("together")
+    assert solution.found() == (solution.allocation, solution.costs)
+    with pytest.raises(ea.SolverError, match="every bin is too small for item 2"):
+        packing().solve("hopeless").found()
+
+
 def test_a_method_that_finds_nothing_says_why_in_one_line() -> None:
     table = ea.compare(packing(), ["apart", "hopeless"])
     line = next(line for line in table.to_text().splitlines() if line.startswith("hopeless"))

@@ -54,6 +54,7 @@ def test_frames_sum_to_the_costs(kind: str, topology: str) -> None:
     assert (frame.loc[~used, "role"] == "not used").all()
     assert frame.groupby("stage")["work_share"].sum().drop(-1, errors="ignore").to_numpy() == pytest.approx(1.0)
     assert (frame["utilisation"] <= 1.0 + 1e-12).all()
+    assert (frame["price_per_flops"].to_numpy() == solution.prices["flops_per_s"]).all()
     links = solution.servers_frame()
     assert links["bytes"].to_numpy() == pytest.approx(costs.link_bytes)
     assert links["energy_j"].sum() == pytest.approx(costs.network_energy_j, rel=1e-12)

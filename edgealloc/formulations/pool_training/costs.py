@@ -13,8 +13,11 @@ from edgealloc.formulations.pool_training.schedule import in_flight, messages_be
 
 if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.problem import PoolTraining
+    from edgealloc.formulations.pool_training.schedule import Schedule
 
-__all__ = ["estimate_s", "memory_bytes", "pipeline_times", "plan_bound_s", "stage_seconds", "work_units"]
+__all__ = [
+    "energy_parts_j", "estimate_s", "memory_bytes", "pipeline_times", "plan_bound_s", "stage_seconds", "work_units",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -22,6 +25,19 @@ FloatArray = npt.NDArray[np.float64]
 def work_units(problem: PoolTraining, parallelism: str) -> int:
     """Units that the devices of a one-stage plan share: samples, tokens or heads."""
     return {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
+
+
+def energy_parts_j(problem: PoolTraining, plan: Plan, run: Schedule) -> tuple[float, float, float]:
+    """Energy of an iteration by its schedule (J): participants computing, participants waiting, bytes sent."""
+    members = list(plan.devices)
+    busy = run.busy_s[members]
+    compute = float((problem.busy_power_w[members] * busy).sum())
+    # in data parallel plans a rounding may put the end before that of the busiest device
+    idle = float((problem.idle_power_w[members] * np.maximum(run.time_s - busy, 0.0)).sum())
+    network = 0.0
+    for (i, j), size in run.traffic.items():
+        network += size * float(problem.network.joules_per_byte[i, j])
+    return compute, idle, network
 
 
 def memory_bytes(problem: PoolTraining, plan: Plan) -> FloatArray:

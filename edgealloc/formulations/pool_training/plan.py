@@ -107,16 +107,6 @@ class PoolCosts:
         """Joules per training sample."""
         return self.energy_j / self.samples
 
-    @property
-    def total_energy_j(self) -> float:
-        """Energy of an iteration."""
-        return self.energy_j
-
-    @property
-    def mean_delay_s(self) -> float:
-        """Time of an iteration, which is everybody's."""
-        return self.time_s
-
     def co2_g(self, carbon_g_per_kwh: float) -> float:
         """Grams of CO2-equivalent of an iteration at a carbon intensity of the electricity (g/kWh)."""
         return self.energy_j / JOULES_PER_KWH * carbon_g_per_kwh

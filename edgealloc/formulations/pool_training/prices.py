@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.formulations.pool_training.costs import energy_parts_j
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import schedule
 from edgealloc.formulations.pool_training.timetables import Operation
@@ -68,8 +69,4 @@ def _saved(
 def _objective(problem: PoolTraining, plan: Plan, timetable: Timetable) -> float:
     """The objective alone: what `evaluate` says, without memory, bounds and tables."""
     run = schedule(problem, plan, timetable, told=False)
-    members = list(plan.devices)
-    busy = run.busy_s[members]
-    energy = float((problem.busy_power_w[members] * busy + problem.idle_power_w[members] * (run.time_s - busy)).sum())
-    radio = sum(size * float(problem.network.joules_per_byte[i, j]) for (i, j), size in run.traffic.items())
-    return problem.per_second * run.time_s + problem.per_joule * (energy + radio)
+    return problem.per_second * run.time_s + problem.per_joule * sum(energy_parts_j(problem, plan, run))

@@ -18,7 +18,13 @@ from edgealloc.core.solution import Solution
 from edgealloc.core.tables import Column
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
-from edgealloc.formulations.pool_training.costs import estimate_s, memory_bytes, plan_bound_s, work_units
+from edgealloc.formulations.pool_training.costs import (
+    energy_parts_j,
+    estimate_s,
+    memory_bytes,
+    plan_bound_s,
+    work_units,
+)
 from edgealloc.formulations.pool_training.methods import METHODS
 from edgealloc.formulations.pool_training.network import Network
 from edgealloc.formulations.pool_training.plan import PARALLELISMS, Plan, PoolCosts
@@ -189,17 +195,11 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         """
         plan = self.check_allocation(allocation)
         run = schedule(self, plan)
-        members = list(plan.devices)
-        busy = run.busy_s[members]
-        compute = float((self.busy_power_w[members] * busy).sum())
-        # in data parallel plans a rounding may put the end before that of the busiest device
-        idle = float((self.idle_power_w[members] * np.maximum(run.time_s - busy, 0.0)).sum())
+        compute, idle, radio = energy_parts_j(self, plan, run)
         sent, over_link = np.zeros(self.devices), np.zeros(self.topology.links)
-        radio = 0.0
         for (i, j), size in run.traffic.items():
             sent[i] += size
             over_link[list(self.network.route(i, j))] += size
-            radio += size * float(self.network.joules_per_byte[i, j])
         energy = compute + idle + radio
         bound = plan_bound_s(self, plan)
         return PoolCosts(
