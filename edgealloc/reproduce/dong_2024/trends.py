@@ -167,18 +167,18 @@ def _orders(rows: Rows) -> tuple[Rows, Rows]:
 def less_memory(rows: Rows) -> TrendResult:
     """Zeroth order takes less memory than any first-order method on a base of the same format."""
     first, zeroth = _orders(rows)
-    return _counted("zeroth order takes less memory than first order on a half-precision base",
-                    ((max(one["memory_bytes"] for one in zeroth) < row["memory_bytes"], row["method"])
-                     for row in first if row["method"] != "qlora"),
+    verdicts = [(max(one["memory_bytes"] for one in zeroth) < row["memory_bytes"], row["method"])
+                for row in first if zeroth and row["method"] != "qlora"]
+    return _counted("zeroth order takes less memory than first order on a half-precision base", verdicts,
                     "at batches twice as large")
 
 
 def first_order_is_faster(rows: Rows) -> TrendResult:
     """Computing to the target takes longer by zeroth order."""
     first, zeroth = _orders(rows)
-    slow = min(row["compute_s"] for row in zeroth)
-    return _counted("zeroth order computes longer to the target than first order",
-                    ((slow > row["compute_s"], row["method"]) for row in first),
+    slow = min((row["compute_s"] for row in zeroth), default=math.nan)
+    verdicts = [(slow > row["compute_s"], row["method"]) for row in first if zeroth]
+    return _counted("zeroth order computes longer to the target than first order", verdicts,
                     f"{_range(slow / row['compute_s'] for row in first)} times; its energy, too")
 
 
