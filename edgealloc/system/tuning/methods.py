@@ -138,9 +138,6 @@ class Tuning:
     --------
     >>> Tuning("lora-r64", "lora", rank=64).order
     1
-    >>> Tuning("all", "full-adam", precision="nf4")
-    Traceback (most recent call last):
-    edgealloc.errors.DataError: fine-tuning method 'all': precision: full-adam changes the base itself, which 'nf4' ...
     """
 
     name: str
@@ -296,7 +293,7 @@ def tuning_named(name: str, /, **changes: Any) -> Tuning:
     'nf4'
     >>> tuning_named("lore")
     Traceback (most recent call last):
-    edgealloc.errors.DataError: method: 'lore' is not a fine-tuning method; ...
+    edgealloc.errors.DataError: method: 'lore' is not a fine-tuning method; did you mean 'galore' or 'lora' or 'qlora'?
     """
     if name not in TUNING_METHODS:
         raise DataError([Fault("method", f"{name!r} is not a fine-tuning method; {nearest(str(name), _METHODS)}")])
