@@ -13,8 +13,9 @@ import pytest
 
 import edgealloc as ea
 from edgealloc.catalog import default_catalog
-from edgealloc.catalog.tuning_facts import quality_rows
+from edgealloc.catalog.tuning_facts import quality_rows, steps_rows
 from edgealloc.core.constraints import Diagnosis
+from edgealloc.scenarios.fine_tuning.schema import EPOCHS, ZEROTH_ORDER_STEPS
 from edgealloc.scenarios.report import limit_lines, marks_line, reference_lines, sources
 from edgealloc.system.tuning import TUNING_METHODS, tuning_memory, tuning_step_flops
 
@@ -138,7 +139,7 @@ def test_quality_and_where_it_is_from() -> None:
     raw["jobs"][1] |= {"quality": {}}
     raw["methods"][1].pop("quality")
     problem = ea.Scenario.from_mapping(raw).fine_tuning()
-    published = {row.method: row.value for row in quality_rows() if (row.model, row.task) == ("opt-13b", "SST-2")}
+    published = {row.method: row.quality for row in quality_rows() if (row.model, row.task) == ("opt-13b", "SST-2")}
     assert problem.quality[0].tolist() == [0.9, 0.0, published["mezo"], published["mezo-lora"]]
     assert published["mezo"] == pytest.approx(0.914)  # MeZO, table 1
     assert (problem.quality[2] == 0.0).all()
@@ -157,6 +158,13 @@ def test_a_base_in_another_format_is_another_method() -> None:
     quality = ea.Scenario.from_mapping(raw).fine_tuning().quality[0]
     assert quality[0] == pytest.approx(0.942)  # MeZO, table 18
     assert quality[1] == 0.0
+    # QLoRA, tables 3 and 4: int8 has a number of its own, fp4 is not nf4
+    raw["jobs"][0] |= {"task": "GLUE"}
+    raw["methods"] = [{"method": "lora", "precision": "int8"}, {"method": "qlora"}, {"method": "full-adam"}]
+    assert ea.Scenario.from_mapping(raw).fine_tuning().quality[0] == pytest.approx([0.888, 0.0, 0.886])
+    raw["jobs"][0] |= {"task": "MMLU after Alpaca", "quality_model": "llama-7b"}
+    raw["methods"] = [{"method": "lora"}, {"method": "qlora"}, {"method": "lora", "name": "b", "precision": "nf4"}]
+    assert ea.Scenario.from_mapping(raw).fine_tuning().quality[0] == pytest.approx([0.384, 0.39, 0.39])
 
 
 def test_the_reference_of_the_weights() -> None:
@@ -185,6 +193,15 @@ def test_the_reference_of_the_weights() -> None:
     assert given == pytest.approx({"delay": 5.0, "energy": np.mean(joules)})
     own = fleet().fine_tuning(weights=ea.Weights(2.0, 0.0, 0.0, {"delay": 1.0, "energy": 1.0}))
     assert own.weights.reference == {"delay": 1.0, "energy": 1.0}
+
+
+def test_defaults_are_the_published_ones() -> None:
+    """Steps of zeroth order per step of first order, and the epochs of first order, are those of the MeZO paper."""
+    facts = {row.name: row for row in steps_rows()}
+    assert facts["mezo-opt-30b-ratio"].steps_ratio == ZEROTH_ORDER_STEPS
+    first, zeroth = facts["mezo-opt-ft-steps"], facts["mezo-opt-steps"]
+    assert first.steps == EPOCHS * (first.examples or 0) / (first.batch or 1)
+    assert zeroth.steps == ZEROTH_ORDER_STEPS * (first.steps or 0)
 
 
 def test_what_is_drawn() -> None:

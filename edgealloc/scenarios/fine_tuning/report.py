@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.catalog.tuning_facts import steps_rows
 from edgealloc.core.weights import TERMS
 from edgealloc.scenarios.fine_tuning.names import job_base, member_names
 from edgealloc.scenarios.fine_tuning.schema import (
@@ -57,11 +58,10 @@ _NO_NUMBERS: Final = frozenset(
         "uplink_to", "downlink_from",
     }
 )  # fmt: skip
-#: defaults that were published: key -> (default, where)
-_MEZO: Final = "MeZO, arXiv 2305.17333, OPT experiments"
+#: defaults that were published: key -> (default, row of the published steps, its field)
 _PUBLISHED: Final = {
-    "epochs": (EPOCHS, f"{_MEZO}: first-order training for 5 epochs of 1000 examples"),
-    "zeroth_order_steps": (ZEROTH_ORDER_STEPS, f"{_MEZO}: 32 x the steps of first-order training (its table 23)"),
+    "epochs": (EPOCHS, "mezo-opt-ft-steps", "examples"),
+    "zeroth_order_steps": (ZEROTH_ORDER_STEPS, "mezo-opt-30b-ratio", "steps_ratio"),
 }
 _UTILISATION: Final = f"{DEFAULT_UTILISATION:g} of the peak rate is edgealloc's default; measure it, or give the rate"
 #: defaults that are no facts: why they are what they are
@@ -172,7 +172,9 @@ def _marked(row: Number, assumed: dict[str, str]) -> Number:
     """Defaults are marked as what they are: published, or assumptions."""
     key = row.path.split(".")[-1]
     if key in _PUBLISHED and row.mark == "default" and row.value == _PUBLISHED[key][0]:
-        return dataclasses.replace(row, mark="seen", source=_PUBLISHED[key][1])
+        _, name, field = _PUBLISHED[key]
+        fact = next(one for one in steps_rows() if one.name == name)
+        return dataclasses.replace(row, mark=fact.mark(field), source=f"{fact.source}: {fact.setting}")
     general = re.sub(r"\.\d+\.", ".", row.path)
     return dataclasses.replace(row, mark="assumption") if {row.path, general} & assumed.keys() else row
 

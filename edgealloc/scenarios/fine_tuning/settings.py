@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.catalog.tuning_facts import QualityRow, quality_rows
 from edgealloc.scenarios.fine_tuning.schema import Document, JobGroup, MethodTable
 from edgealloc.system.tuning import TUNING_METHODS, Tuning, tuning_named
 
@@ -186,26 +188,39 @@ def _said(document: Document, value: float, paths: tuple[str, ...]) -> Quality:
 
 
 def _published(model: str, task: str, tuning: Tuning) -> Quality | None:
-    """What was published for a method; a base in another number format is another method."""
-    from edgealloc.catalog.tuning_facts import quality_rows
-
-    if tuning.precision in ("int8", "nf4") and tuning.method != "qlora":
-        return None
-    for row in quality_rows():
-        if (row.model, row.task, row.method) == (model, task, tuning.method):
-            return Quality(row.value, f"{row.source}: {model} on {task}", row.mark)
+    """What was published for a method on a base of the same number format; its other options are not compared."""
+    method = "lora" if tuning.method == "qlora" else tuning.method
+    for row in _shares():
+        known = "lora" if row.method == "qlora" else row.method
+        if (row.model, row.task, known) == (model, task, method) and _same_base(row, tuning.precision):
+            said = "" if row.label == row.method else f" ({row.label})"
+            return Quality(float(row.quality or 0.0), f"{row.source}: {model} on {task}{said}, {row.setting}",
+                           row.mark("value"))  # fmt: skip
     return None
+
+
+def _same_base(row: QualityRow, precision: str) -> bool:
+    """A row says in its label which number format the base has, if it is not half precision."""
+    formats = {"int8": "int8", "nf4": "nf4"}
+    found = next((one for text, one in formats.items() if text in row.label), None)
+    if found is None and ("fp4" in row.label or "float4" in row.label):
+        return False
+    if found is None and row.method == "qlora":
+        found = "nf4"
+    return found == (precision if precision in formats else None)
+
+
+@functools.cache
+def _shares() -> tuple[QualityRow, ...]:
+    """Published rows whose metric is a share of right answers (or F1), of methods that can be chosen."""
+    return tuple(row for row in quality_rows() if row.quality is not None and row.method in TUNING_METHODS)
 
 
 def published_models() -> list[str]:
     """Models for which qualities have been published."""
-    from edgealloc.catalog.tuning_facts import quality_rows
-
-    return list(dict.fromkeys(row.model for row in quality_rows()))
+    return list(dict.fromkeys(row.model for row in _shares()))
 
 
 def published_tasks(model: str) -> list[str]:
     """Tasks for which qualities of a model have been published."""
-    from edgealloc.catalog.tuning_facts import quality_rows
-
-    return list(dict.fromkeys(row.task for row in quality_rows() if row.model == model))
+    return list(dict.fromkeys(row.task for row in _shares() if row.model == model))
