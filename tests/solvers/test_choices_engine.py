@@ -206,7 +206,7 @@ class Stop:
     def __init__(self, at: int) -> None:
         self.left = at
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, _: Progress) -> None:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt

@@ -23,12 +23,12 @@ Small example, free of networks: three students in two seminars of two hours a d
 
 from __future__ import annotations
 
-from edgealloc.solvers.choices.certified import greedy_choices, search_choices, solve_choices
+from edgealloc.solvers.choices.certified import greedy_choices, search_choices, solve_choices, warm_up
 from edgealloc.solvers.choices.data import Choices, ChoicesAnswer
 from edgealloc.solvers.choices.milp import choices_milp, milp_choices
 from edgealloc.solvers.choices.part import reduced
 
 __all__ = [
     "Choices", "ChoicesAnswer", "choices_milp", "greedy_choices", "milp_choices", "reduced", "search_choices",
-    "solve_choices",
+    "solve_choices", "warm_up",
 ]

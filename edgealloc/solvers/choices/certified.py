@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.compiled import anything_cached
 from edgealloc.core.run import Run, TimeUpError
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError
@@ -33,7 +35,7 @@ from edgealloc.solvers.choices.search import decided_bound, search_part
 from edgealloc.solvers.choices.state import Judge, State
 from edgealloc.solvers.pricing import GUARD
 
-__all__ = ["ORDERS", "greedy_choices", "search_choices", "solve_choices"]
+__all__ = ["ORDERS", "greedy_choices", "search_choices", "solve_choices", "warm_up"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -345,3 +347,31 @@ def _search(problem: Choices, state: State, run: Run) -> None:
     state.prove(bound)
     if not searched.complete:
         run.check_time()
+
+
+# ---- once per machine -----------------------------------------------------------------------------------------------
+
+
+def warm_up(run: Run) -> None:
+    """Compile what has to be compiled, once per machine, and start the run's clock after that."""
+    if not anything_cached(""):
+        run.report("compiling the kernels, once per machine")
+    _compile()
+    run.restart_clock()
+
+
+@cache
+def _compile() -> None:
+    """Go through every kernel with a tiny problem that the cheapest options, prices and greedy choices leave open."""
+    cost = np.array([0.0, 3.0, 5.0, 0.0, 4.0, 5.0, 0.0, 4.0, 6.0])
+    use = np.array([0.7, 0.4, 0.0, 0.6, 0.5, 0.0, 0.5, 0.3, 0.0])[:, None]
+    tiny = Choices(np.array([0, 3, 6, 9]), cost, use, np.zeros((9, 1), dtype=np.int64), 1)
+    quiet = Run(gap=0.0, time_limit_s=math.inf)
+    for order in ORDERS:
+        greedy_choices(tiny, order)
+    state = State(tiny)
+    part = whole_part(tiny, 1)
+    assert part is not None
+    _, prices = find_prices(part, state, quiet)
+    exchange(part, prices, state)
+    search_part(part, prices, None, state, quiet, gap=0.0, nodes=1000)

@@ -142,6 +142,7 @@ def _solve_whole(problem: Choices, state: State, run: Run) -> None:
         smaller.use, smaller.capacity, np.ones(problem.capacities), problem.cheapest(), math.fsum(least),
         math.fsum(np.abs(least)),
     )
+    state.prove(part.base - GUARD * part.size)
     bound = part_milp(part, state, run, gap=0.9 * run.gap)
     if bound == math.inf and state.choice is None:
         state.infeasible = least_excess_milp(part, state, run) > 0.0
