@@ -57,6 +57,8 @@ class Framework:
         Fused attention's output is copied before the projection.
     stops_early : bool
         Computing a checkpointed block again ends with the last tensor that is kept: without the last matrix.
+    hands_mask : bool
+        A checkpointed block of unfused attention keeps the mask, one for all blocks.
     masks : bool
         Fused attention keeps a mask wherever it is not the plain causal one.
     adapters_upcast : bool
@@ -76,6 +78,7 @@ class Framework:
     labels: bool = False
     copies_output: bool = False
     stops_early: bool = False
+    hands_mask: bool = False
     masks: bool = False
     adapters_upcast: bool = False
 
@@ -122,6 +125,7 @@ def framework_of(shape: Transformer, convention: str = "torch", family: str | No
         labels=True,
         copies_output=name == "phi",
         stops_early=True,
+        hands_mask=name == "gpt2",
         masks=True,
         adapters_upcast=convention == "peft",
     )

@@ -96,6 +96,8 @@ class _Block:
             self.tape.keep_bytes(_INDEX_BYTES * self.rows * (2 if base else 1))  # labels, and the token numbers
         if self.framework.rotary:
             self.tape.keep_bytes(2.0 * self.e * self.tokens * self.shape.head_dim)  # cosines and sines
+        if self.framework.hands_mask and self.tuning.checkpointing and not self.tuning.fused_attention:
+            self.tape.keep_bytes(self.e * self.rows * self.tokens)
         return self.tape
 
     def last_flops(self) -> Array:
