@@ -26,12 +26,16 @@ __all__ = [
     "GREY",
     "STYLE",
     "SUFFIXES",
+    "byte_unit",
     "legend_below",
     "new_figure",
     "place_legend",
     "plot_convergence",
     "save_figure",
+    "short_label",
     "style_axes",
+    "time_unit",
+    "write_note",
 ]
 
 #: Okabe & Ito's palette: distinct under every common colour blindness, in the order in which it is used.
@@ -134,6 +138,44 @@ def place_legend(ax: Axes, where: str = "right", **options: Any) -> None:
     ax.legend(handles, labels, frameon=False, fontsize=STYLE["legend.fontsize"], **{**place, **options})
 
 
+def write_note(ax: Axes, text: str) -> None:
+    """A line in the middle of axes, such as why they are empty."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def short_label(name: str, at_most: int = 22) -> str:
+    """A name that fits beside an axis.
+
+    >>> short_label("a laptop in the living room"), short_label("jetson-agx-orin-64gb-17")
+    ('a laptop in the…', 'jetson-agx-orin-64gb-1')
+    """
+    return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Factor and unit that keep the numbers of a time axis short.
+
+    >>> time_unit(0.02), time_unit(90.0), time_unit(600.0)[1]
+    ((1000.0, 'ms'), (1.0, 's'), 'min')
+    """
+    for scale, unit, least in ((1.0 / 3600.0, "h", 3.0 * 3600.0), (1.0 / 60.0, "min", 300.0), (1.0, "s", 0.5)):
+        if seconds >= least:
+            return scale, unit
+    return (1e3, "ms") if seconds >= 5e-4 else (1e6, "µs")
+
+
+def byte_unit(size_bytes: float) -> tuple[float, str]:
+    """Factor and unit that keep the numbers of an axis of bytes short.
+
+    >>> byte_unit(8e9), byte_unit(6e8), byte_unit(100.0)
+    ((1e-09, 'GB'), (1e-09, 'GB'), (1.0, 'B'))
+    """
+    for factor, unit in ((1e-12, "TB"), (1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB")):
+        if size_bytes * factor >= 0.5:
+            return factor, unit
+    return 1.0, "B"
+
+
 def legend_below(figure: Figure, *axes: Axes, extra: Sequence[tuple[Any, str]] = (), columns: int = 6) -> None:
     """One legend below a figure for all `axes`: each label once, then `extra` (handle, label)."""
     found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
@@ -203,16 +245,12 @@ def plot_convergence(history: Sequence[Progress], ax: Any = None, title: str = "
         upper.fill_between(seconds[both], bound[both], objective[both], step="post", color=GREY, alpha=0.12,
                            linewidth=0.0)
     if not drawn:
-        _note(upper, "nothing was reported")
+        write_note(upper, "nothing was reported")
     style_axes(upper, title, "" if lower is not None else "time [s]", "objective")
     place_legend(upper)
     if lower is not None:
         _draw_gap(lower, seconds[both], objective[both], bound[both])
     return figure
-
-
-def _note(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def _draw_gap(ax: Axes, seconds: Any, objective: Any, bound: Any) -> None:
@@ -225,7 +263,7 @@ def _draw_gap(ax: Axes, seconds: Any, objective: Any, bound: Any) -> None:
         low, high = float(gap[positive].min()), float(gap[positive].max())
         ax.set_ylim(10.0 ** (math.floor(math.log10(low)) - 0.3), 10.0 ** (math.ceil(math.log10(high)) + 0.3))
     else:
-        _note(ax, "the gap is 0" if seconds.size else "no gap: nothing is proven")
+        write_note(ax, "the gap is 0" if seconds.size else "no gap: nothing is proven")
     style_axes(ax, "", "time [s]", "relative gap")
 
 

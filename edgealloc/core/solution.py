@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from edgealloc.core.constraints import Diagnosis
 from edgealloc.core.run import Progress
 from edgealloc.core.status import Status, Termination
+from edgealloc.core.tables import frame
 from edgealloc.errors import InfeasibleError, SolverError
 
 if TYPE_CHECKING:
@@ -117,12 +118,12 @@ class Solution(Generic[A, C]):
     def to_frame(self) -> pd.DataFrame:
         """One row per agent (user, device): what it does and what it costs (SI units in the column names)."""
         self.require()
-        return _frame(self.problem.agents_table(self))
+        return frame(self.problem.agents_table(self))
 
     def servers_frame(self) -> pd.DataFrame:
         """One row per resource that is shared (server, link): load, use, and prices where there are any."""
         self.require()
-        return _frame(self.problem.servers_table(self))
+        return frame(self.problem.servers_table(self))
 
     def summary(self) -> str:
         """A page that a person can read."""
@@ -214,12 +215,6 @@ class Solution(Generic[A, C]):
         from edgealloc.core.storage import load_solution
 
         return load_solution(Path(path))
-
-
-def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(dict(columns))
 
 
 class _Result(Protocol):

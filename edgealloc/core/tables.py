@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Column", "latex_table", "markdown_table", "text_table"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Column", "frame", "latex_table", "markdown_table", "text_table"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class Column:
         '12.35'
         """
         return format(value, self.digits) if self.number else str(value)
+
+
+def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A data frame of columns by name."""
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns))
 
 
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",

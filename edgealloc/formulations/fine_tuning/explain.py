@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.tables import text_table
+from edgealloc.core.tables import frame, text_table
 from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
 from edgealloc.formulations.fine_tuning.views import LIMITS, reason_words, server_limits, servers_table
 from edgealloc.formulations.fine_tuning.wishes import Wishes, option_words, wishes
@@ -80,11 +80,11 @@ class Explanation:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per job: its cost, its part in the gap, its cheapest option and what stands against that."""
-        return _frame(self.jobs)
+        return frame(self.jobs)
 
     def servers_frame(self) -> pd.DataFrame:
         """One row per server: use, prices, what they are worth, and its part in the gap."""
-        return _frame(self.servers)
+        return frame(self.servers)
 
     def text(self) -> str:
         """At most 60 lines for a terminal, whatever the size of the problem."""
@@ -93,7 +93,7 @@ class Explanation:
     def record(self) -> dict[str, Any]:
         """Everything as plain columns, for JSON."""
         return {"proven": self.proven, **self.totals, "held": dict(self.held),
-                "jobs": _frame(self.jobs).to_dict("records"), "servers": _frame(self.servers).to_dict("records")}
+                "jobs": frame(self.jobs).to_dict("records"), "servers": frame(self.servers).to_dict("records")}
 
     def __str__(self) -> str:
         return self.text()
@@ -200,12 +200,6 @@ def _servers_table(
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------
-
-
-def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(dict(columns))
 
 
 def _gap_lines(e: Explanation) -> list[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
+from edgealloc.core.figures import (
+    COLOURS,
+    GREY,
+    byte_unit,
+    new_figure,
+    place_legend,
+    short_label,
+    style_axes,
+    write_note,
+)
 from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
 from edgealloc.formulations.fine_tuning.views import LIMITS, server_limits
 from edgealloc.formulations.fine_tuning.wishes import amount_words
@@ -61,17 +69,9 @@ def plot(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], w
     return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
-def _short(name: str, at_most: int = 22) -> str:
-    return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
-
-
 def _style(position: int) -> tuple[str, str]:
     """Colour and hatch; every method has its own."""
     return COLOURS[position % len(COLOURS)], _HATCHES[position // len(COLOURS) % len(_HATCHES)]
-
-
-def _note(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 # ---- placement --------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def _draw_placement(problem: FineTuning, solution: Solution[Assignment, FineTuni
     np.add.at(count, (1 + allocation.place, allocation.method), 1)
     servers = 1 + np.argsort(-count[1:].sum(axis=1), kind="stable")
     shown, rest = [0, *sorted(servers[:PLACES_SHOWN].tolist())], servers[PLACES_SHOWN:]
-    rows = [(_short("own devices" if place == 0 else problem.server_names[place - 1]), count[place])
+    rows = [(short_label("own devices" if place == 0 else problem.server_names[place - 1]), count[place])
             for place in shown]
     if rest.size:
         idle = " idle" if not count[rest].any() else ""
@@ -129,12 +129,12 @@ def _draw_quality(problem: FineTuning, solution: Solution[Assignment, FineTuning
     allocation, _ = solution.found()
     figure, ax = new_figure(width=8.5, height=4.8) if ax is None else (ax.figure, ax)
     if not problem.quality.any():
-        _note(ax, "no quality is given for any method")
+        write_note(ax, "no quality is given for any method")
     jobs = np.arange(problem.jobs)
     fits: BoolArray = np.asarray(problem.options.allowed.any(axis=2))
     chosen = np.zeros(fits.shape, dtype=bool)
     chosen[jobs, allocation.method] = True
-    scale, unit = _byte_unit(float(np.median(problem.memory_bytes)))
+    scale, unit = byte_unit(float(np.median(problem.memory_bytes)))
     most = max([1, *(int(_points(problem, k, chosen[:, k])[1].max(initial=0)) for k in range(problem.tunings))])
     for k in range(problem.tunings):
         colour, _ = _style(k)
@@ -202,13 +202,6 @@ def _quality_legend(ax: Axes, problem: FineTuning, chosen: BoolArray) -> None:
     place_legend(ax, handles=handles, labels=labels, title="method (jobs)", alignment="left")
 
 
-def _byte_unit(size: float) -> tuple[float, str]:
-    for factor, unit in ((1e-12, "TB"), (1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB")):
-        if size * factor >= 0.5:
-            return factor, unit
-    return 1.0, "B"
-
-
 # ---- load -------------------------------------------------------------------------------------------------------
 
 
@@ -228,7 +221,7 @@ def _draw_load(problem: FineTuning, solution: Solution[Assignment, FineTuningCos
     else:
         figure = ax.figure
     if not problem.servers:
-        _note(ax, "there are no servers")
+        write_note(ax, "there are no servers")
         style_axes(ax, f"Servers against their limits ({solution.method})")
         return figure
     for offset, (colour, (name, (word, unit, _, _))) in enumerate(zip(COLOURS[:3], LIMITS.items(), strict=True)):
@@ -246,7 +239,7 @@ def _draw_load(problem: FineTuning, solution: Solution[Assignment, FineTuningCos
     style_axes(ax, f"Servers against their limits{hidden} ({solution.method})", "used [% of the limit]", "", grid="x")
     ax.set_xlim(0.0, max(102.0, 102.0 * float(fullest.max())))
     ax.set_ylim(shown.size - 0.4, -0.6)
-    ax.set_yticks(range(shown.size), [_short(problem.server_names[s]) for s in shown])
+    ax.set_yticks(range(shown.size), [short_label(problem.server_names[s]) for s in shown])
     ax.tick_params(axis="y", length=0.0)
     # as many inches below the axes whatever their height
     place_legend(ax, "below", bbox_to_anchor=(0.5, -0.55 / max(figure.get_figheight() - 1.2, 1.0)), ncols=3)

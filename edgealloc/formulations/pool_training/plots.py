@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
+from edgealloc.core.figures import (
+    COLOURS,
+    GREY,
+    byte_unit,
+    new_figure,
+    place_legend,
+    short_label,
+    style_axes,
+    time_unit,
+)
 from edgealloc.core.links import resolve
 from edgealloc.formulations.pool_training.network import Message
 from edgealloc.formulations.pool_training.plan import Plan, PoolCosts
@@ -71,25 +79,13 @@ def plot(problem: PoolTraining, solution: Solution[Plan, PoolCosts], what: str, 
     return PLOTS[problem.check_plot(what)](problem, solution, ax)
 
 
-def _short(name: str, at_most: int = 22) -> str:
-    return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
-
-
-def _time_unit(seconds: float) -> tuple[float, str]:
-    """Factor and unit that keep the numbers of a time axis short."""
-    for scale, unit, least in ((1.0 / 3600.0, "h", 3.0 * 3600.0), (1.0 / 60.0, "min", 300.0), (1.0, "s", 0.5)):
-        if seconds >= least:
-            return scale, unit
-    return (1e3, "ms") if seconds >= 5e-4 else (1e6, "µs")
-
-
 # ---- timetable ----------------------------------------------------------------------------------------------------
 
 
 def _draw_gantt(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
     plan, _ = solution.found()
     run = problem.schedule(plan)
-    scale, unit = _time_unit(run.time_s)
+    scale, unit = time_unit(run.time_s)
     names, lanes = _lanes(problem, plan, run)
     if ax is None:
         figure, ax = new_figure(width=9.0, height=float(np.clip(1.4 + 0.3 * len(lanes), 2.8, 13.0)))
@@ -160,9 +156,9 @@ def _lanes(problem: PoolTraining, plan: Plan, run: Schedule) -> tuple[list[str],
             for medium, lane in media.items()}
     shown = sorted(sorted(busy, key=lambda one: (-busy[one], one))[:MEDIA_SHOWN])
     staged = plan.parallelism in ("pipeline", "hybrid")
-    names = [f"{_short(problem.device_names[i])} · {p}" if staged else _short(problem.device_names[i])
+    names = [f"{short_label(problem.device_names[i])} · {p}" if staged else short_label(problem.device_names[i])
              for p, group in enumerate(plan.stages) for i in group]
-    names += [_short(medium_name(problem, medium), 30) for medium in shown]
+    names += [short_label(medium_name(problem, medium), 30) for medium in shown]
     if len(busy) > len(shown):
         names[-1] += f"\n({len(busy) - len(shown)} less busy not shown)"
     return names, [*devices.values(), *(media[medium] for medium in shown)]
@@ -236,7 +232,7 @@ def _draw_memory(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax:
         figure, ax = new_figure(width=8.0, height=float(np.clip(1.5 + 0.32 * len(order), 2.6, 13.0)))
     else:
         figure = ax.figure
-    scale, unit = _byte_unit(float(costs.memory_bytes.max()))
+    scale, unit = byte_unit(float(costs.memory_bytes.max()))
     overhead, states = problem.overhead_bytes[order], run.resident_bytes[order] - problem.overhead_bytes[order]
     parts = (("states (weights, gradients, optimiser)", states, COLOURS[0]),
              ("activations at the peak", costs.memory_bytes[order] - run.resident_bytes[order], COLOURS[1]),
@@ -269,15 +265,8 @@ def _draw_memory(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax:
 
 def _device_ticks(problem: PoolTraining, plan: Plan) -> list[str]:
     staged = plan.parallelism in ("pipeline", "hybrid")
-    return [f"{_short(problem.device_names[i])} · {p}" if staged else _short(problem.device_names[i])
+    return [f"{short_label(problem.device_names[i])} · {p}" if staged else short_label(problem.device_names[i])
             for p, group in enumerate(plan.stages) for i in group]
-
-
-def _byte_unit(size: float) -> tuple[float, str]:
-    for factor, unit in ((1e-12, "TB"), (1e-9, "GB"), (1e-6, "MB"), (1e-3, "kB")):
-        if size * factor >= 0.5:
-            return factor, unit
-    return 1.0, "B"
 
 
 def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: Any) -> Any:
@@ -287,7 +276,7 @@ def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
     order = list(plan.devices)
     share = costs.memory_bytes[order] / np.maximum(problem.memory_bytes[order], 1e-300)
     fullest = set(np.argsort(-share, kind="stable")[:TRACES].tolist())
-    scale, unit = _time_unit(run.time_s)
+    scale, unit = time_unit(run.time_s)
     for k, i in enumerate(order):
         if k not in fullest:
             continue
@@ -295,7 +284,7 @@ def _draw_trace(problem: PoolTraining, solution: Solution[Plan, PoolCosts], ax: 
         colour = COLOURS[len([one for one in fullest if one < k]) % len(COLOURS)]
         ax.step(np.append(moments, run.time_s) * scale,
                 100.0 * np.append(levels, levels[-1]) / max(float(problem.memory_bytes[i]), 1e-300), where="post",
-                color=colour, linewidth=1.4, label=f"{_short(problem.device_names[i])}: "
+                color=colour, linewidth=1.4, label=f"{short_label(problem.device_names[i])}: "
                                                    f"{format_si(float(costs.memory_bytes[i]), 'B')}")
     top = 100.0 * float(share.max())
     if top > 45.0:

@@ -32,6 +32,7 @@ from edgealloc.formulations.split_training.priced import SplitPricing
 from edgealloc.formulations.split_training.reduced import lateness_only, reduce
 from edgealloc.formulations.split_training.resources import optimal_allocation, settle
 from edgealloc.formulations.split_training.stages import stages
+from edgealloc.formulations.split_training.views import server_label
 from edgealloc.solvers.pricing import Pricing
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _irreducible(problem: SplitTraining, limits: list[_Limit], run: Run) -> tupl
 def _row(problem: SplitTraining, verdict: Verdict, limit: _Limit, value: float | None) -> Conflict:
     """A limit in words: what it is raised to, or that it is one of those that contradict each other."""
     per_user = limit.field in ("min_local_layers", "device_memory_bytes", "stability_limit", "deadline_s")
-    where = problem.user_label(limit.index) if per_user else _server_label(problem, limit.index)
+    where = problem.user_label(limit.index) if per_user else server_label(problem, limit.index)
     current = float(np.asarray(getattr(problem, limit.field))[limit.index])
     unit = f" {limit.unit}".rstrip()
     if value is not None:
@@ -287,8 +288,3 @@ def _enough(problem: SplitTraining, verdict: Verdict, limit: _Limit) -> float | 
         middle = math.sqrt(low * high)
         low, high = (low, middle) if keeps(middle) else (middle, high)
     return float(current[limit.index] * high)
-
-
-def _server_label(problem: SplitTraining, m: int) -> str:
-    return f"server {m} ({problem.server_names[m]})" if problem.server_names else f"server {m}"
-

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.core.tables import text_table
+from edgealloc.core.tables import frame, text_table
 from edgealloc.formulations.split_training.explain_cuts import forces
 from edgealloc.formulations.split_training.explain_gap import (
     RESOURCES,
@@ -94,15 +94,15 @@ class Explanation:
 
         A step to or from "fully local" stands in for one layer where the next cut is that.
         """
-        return _frame(self.users)
+        return frame(self.users)
 
     def servers_frame(self) -> pd.DataFrame:
         """One row per server: use and prices of every resource, what they are worth, and its part in the gap."""
-        return _frame(self.servers)
+        return frame(self.servers)
 
     def split_frame(self) -> pd.DataFrame:
         """Options that the fractional optimum behind the bound mixes: user, server, cut, weight, reduced cost."""
-        return _frame(self.split)
+        return frame(self.split)
 
     def text(self) -> str:
         """At most 60 lines for a terminal, whatever the size of the problem."""
@@ -111,7 +111,7 @@ class Explanation:
     def record(self) -> dict[str, Any]:
         """Everything as plain columns, for JSON."""
         return {"proven": self.proven, **self.totals, "held": dict(self.held),
-                **{name: _frame(columns).to_dict("records") for name, columns in
+                **{name: frame(columns).to_dict("records") for name, columns in
                    (("users", self.users), ("servers", self.servers), ("split", self.split))}}
 
     def __str__(self) -> str:
@@ -208,12 +208,6 @@ def _servers_table(
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------
-
-
-def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(dict(columns))
 
 
 def _gap_lines(e: Explanation) -> list[str]:

@@ -11,7 +11,8 @@ from edgealloc.catalog import Catalog
 from edgealloc.core.weights import Weights
 from edgealloc.formulations.pool_training.network import Topology
 from edgealloc.formulations.pool_training.problem import PoolTraining
-from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH, group_names
+from edgealloc.scenarios.names import member_names
+from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH
 from edgealloc.scenarios.pool_training.schema import DeviceGroup, Document, NetworkSection
 from edgealloc.system.layers import LayerLoads, layer_loads
 
@@ -102,7 +103,9 @@ def overhead_bytes(document: Document, each: LayerLoads) -> float:
 
 def device_names(document: Document) -> tuple[str, ...]:
     """Names of all devices, in the order of the problem."""
-    return tuple(name for group in document.devices for name in group_names(group.name, group.device, group.count))
+    return tuple(
+        name for group in document.devices for name in member_names(group.name, group.device, group.count, "device")
+    )
 
 
 def usable_bytes(group: DeviceGroup, catalog: Catalog) -> float:

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from edgealloc.scenarios.names import member_names
+
 if TYPE_CHECKING:
     from edgealloc.scenarios.fine_tuning.schema import Document
 
 __all__ = ["job_base", "job_names", "member_names", "server_names", "servers_called"]
-
-
-def member_names(name: str | None, device: str | None, count: int, otherwise: str) -> list[str]:
-    """Names of the members of a group: its own or its device's, numbered from 1 if there are several.
-
-    >>> member_names("truck", "l4", 2, "server")
-    ['truck-1', 'truck-2']
-    """
-    base = name or device or otherwise
-    return [base] if count == 1 else [f"{base}-{k}" for k in range(1, count + 1)]
 
 
 def servers_called(name: str, groups: Iterable[tuple[str | None, str | None, int]]) -> list[int]:

@@ -10,7 +10,8 @@ from edgealloc.catalog import Catalog
 from edgealloc.errors import Fault, nearest
 from edgealloc.formulations.pool_training.plan import PARALLELISMS
 from edgealloc.scenarios.checks import Keys, check_catalog_model, faulty_entry, near, salvage, salvaged_list
-from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH, directed, group_names, reachable
+from edgealloc.scenarios.names import member_names
+from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH, directed, reachable
 from edgealloc.scenarios.pool_training.schema import (
     DeviceGroup,
     LimitsSection,
@@ -144,7 +145,7 @@ def _check_names(groups: list[Keys], faults: list[Fault]) -> dict[str, int] | No
         if len(owner) + group["count"] > MOST_DEVICES:
             faults.append(Fault(f"devices.{i}.count", f"makes more than {MOST_DEVICES} devices; a pool is smaller"))
             return None
-        for name in group_names(group["name"], group["device"], group["count"]):
+        for name in member_names(group["name"], group["device"], group["count"], "device"):
             if name in owner:
                 faults.append(
                     Fault(

@@ -1,25 +1,15 @@
-"""Names of the devices of a pool, and who reaches whom, before anything is built."""
+"""Names of the relays of a pool, and who reaches whom, before anything is built."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["ACCESS_POINT", "SWITCH", "directed", "group_names", "reachable"]
+__all__ = ["ACCESS_POINT", "SWITCH", "directed", "reachable"]
 
 #: relays that a network brings along
 SWITCH = "switch"
 ACCESS_POINT = "access-point"
-
-
-def group_names(name: str | None, device: str | None, count: int) -> list[str]:
-    """Names of the devices of a group: its own or its catalog name, numbered from 1 if there are several.
-
-    >>> group_names("pi", "raspberry-pi-5-8gb", 2)
-    ['pi-1', 'pi-2']
-    """
-    base = name or device or "device"
-    return [base] if count == 1 else [f"{base}-{k}" for k in range(1, count + 1)]
 
 
 def reachable(start: str, links: Iterable[tuple[str, str]]) -> set[str]:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from edgealloc.core.weights import TERMS
-from edgealloc.scenarios.pool_training.names import group_names
+from edgealloc.scenarios.names import member_names
 from edgealloc.scenarios.pool_training.schema import (
     DEFAULT_IDLE_SHARE,
     DEFAULT_MEMORY_SHARE,
@@ -173,7 +173,7 @@ def _derived(scenario: Scenario) -> list[Number]:
     first = 0
     assumed = implied_assumptions(scenario)
     for i, group in enumerate(document.devices):
-        name = group_names(group.name, group.device, group.count)[0]
+        name = member_names(group.name, group.device, group.count, "device")[0]
         rate = "measured" if group.flops_per_s is not None else "utilisation x peak rate"
         add(f"pool.{name}.flops_per_s", float(problem.flops_per_s[first]), "FLOP/s", rate)
         room = "memory_share x (memory - memory_reserved)"
