@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from edgealloc.core.tables import frame, text_table
 from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
-from edgealloc.formulations.fine_tuning.views import LIMITS, reason_words, server_limits, servers_table
+from edgealloc.formulations.fine_tuning.views import LIMITS, reason_words, server_limits, servers_table, worth
 from edgealloc.formulations.fine_tuning.wishes import Wishes, option_words, wishes
 from edgealloc.units import format_count, format_percent, format_price
 
@@ -257,12 +257,9 @@ def _server_lines(e: Explanation) -> list[str]:
     rows = []
     for s in order[:_SERVERS].tolist():
         cells = [str(problem.server_names[s]), str(int(table["jobs"][s]))]
-        for (_, _, scale, _), share, price in zip(
-            LIMITS.values(), ("memory_share", "busy_share", "airtime_share"),
-            ("bound_price_memory_per_byte", "bound_price_busy_per_s", "bound_price_airtime_per_s"), strict=True,
-        ):
+        for name, share in zip(LIMITS, ("memory_share", "busy_share", "airtime_share"), strict=True):
             cells.append("no limit" if math.isnan(table[share][s]) else format_percent(float(table[share][s]), 1.0))
-            cells += [format_price(float(table[price][s]) * scale)] if e.proven else []
+            cells += [format_price(worth(problem, e.solution, name, s))] if e.proven else []
         if e.proven:
             cells += [format_percent(float(table["worth"][s]), objective), format_price(float(table["unused"][s]))]
         rows.append(cells)

@@ -131,11 +131,14 @@ def _draw_quality(problem: FineTuning, solution: Solution[Assignment, FineTuning
     if not problem.quality.any():
         write_note(ax, "no quality is given for any method")
     jobs = np.arange(problem.jobs)
+    height, unknown = _heights(problem.quality)
     fits: BoolArray = np.asarray(problem.options.allowed.any(axis=2))
     chosen = np.zeros(fits.shape, dtype=bool)
     chosen[jobs, allocation.method] = True
     scale, unit = byte_unit(float(np.median(problem.memory_bytes)))
-    most = max([1, *(int(_points(problem, k, chosen[:, k])[1].max(initial=0)) for k in range(problem.tunings))])
+    together = [_points(problem.memory_bytes[chosen[:, k], k], height[chosen[:, k], k])[1].max(initial=1)
+                for k in range(problem.tunings)]
+    most = int(max(together))
     for k in range(problem.tunings):
         colour, _ = _style(k)
         marker = _MARKERS[k % len(_MARKERS)]
@@ -145,7 +148,7 @@ def _draw_quality(problem: FineTuning, solution: Solution[Assignment, FineTuning
             (chosen[:, k], {"facecolors": colour, "edgecolors": "black", "linewidth": 0.7, "zorder": 4}),
         )
         for mask, look in looks:
-            where, count = _points(problem, k, mask)
+            where, count = _points(problem.memory_bytes[mask, k], height[mask, k])
             if count.size:
                 grown = np.sqrt(count / most) if look["zorder"] == 4 and most > 2 else np.zeros(count.size)
                 # so many points that they overlap are drawn without edges
@@ -156,15 +159,28 @@ def _draw_quality(problem: FineTuning, solution: Solution[Assignment, FineTuning
     if positive.size and positive.max() > 8.0 * positive.min():
         _log_axis(ax)
     _memory_lines(ax, problem, scale)
+    if unknown is not None:
+        least = float(problem.quality[problem.quality > 0.0].min())
+        ticks = [float(one) for one in ax.get_yticks() if least - 1e-9 <= one <= ax.get_ylim()[1]]
+        ax.set_yticks([unknown, *ticks], ["unknown", *(f"{one:.3g}" for one in ticks)])
     _quality_legend(ax, problem, chosen)
     return figure
 
 
-def _points(problem: FineTuning, k: int, mask: BoolArray) -> tuple[FloatArray, IntArray]:
-    """Distinct (memory, quality) of jobs under a method, and how many jobs have each."""
-    pairs = np.column_stack([problem.memory_bytes[mask, k], problem.quality[mask, k]])
-    where, count = np.unique(pairs, axis=0, return_counts=True)
+def _points(memory: FloatArray, height: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Distinct (memory, height) of jobs under a method, and how many jobs have each."""
+    where, count = np.unique(np.column_stack([memory, height]), axis=0, return_counts=True)
     return np.asarray(where), np.asarray(count)
+
+
+def _heights(quality: FloatArray) -> tuple[FloatArray, float | None]:
+    """(N, K) where qualities are drawn; where nothing is known (0) below all that is, and that place."""
+    known = quality > 0.0
+    if known.all() or not known.any():
+        return quality, None
+    low, high = float(quality[known].min()), float(quality[known].max())
+    unknown = low - 0.18 * max(high - low, 0.05)
+    return np.where(known, quality, unknown), unknown
 
 
 def _log_axis(ax: Axes) -> None:

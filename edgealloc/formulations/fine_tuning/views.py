@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LIMITS", "REASON_WORDS", "facts", "jobs_table", "near_limits", "place_name", "reason_words", "server_limits",
-    "servers_table", "summary_lines",
+    "servers_table", "summary_lines", "worth",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -220,8 +220,13 @@ def _totals(problem: FineTuning, costs: FineTuningCosts) -> list[str]:
         f"{format_si(costs.total_energy_j / problem.jobs, 'J')} a job",
     ]
     if quality.any():
-        i = int(quality.argmin())
-        lines.append(f"quality      mean {costs.mean_quality:.4g}, least {quality[i]:.4g} of {problem.job_label(i)}")
+        # 0 says that nothing is known
+        known = quality > 0.0
+        i = int(np.where(known, quality, np.inf).argmin())
+        unknown = int((~known).sum())
+        lines.append(f"quality      mean {float(quality[known].mean()):.4g}, least {quality[i]:.4g} of "
+                     f"{problem.job_label(i)}"
+                     + (f"; nothing is known of {format_count(unknown, 'job')}" if unknown else ""))
     return lines
 
 
@@ -238,12 +243,18 @@ def _method_lines(problem: FineTuning, allocation: Assignment, costs: FineTuning
         memory = format_si(low, "B") if low == high else f"{format_si(low, 'B')} to {format_si(high, 'B')}"
         rows.append([str(problem.method_names[k]), str(int(count[k])), str(int((mine & own).sum())),
                      str(int((mine & ~own).sum())), memory, format_time(float(costs.time_s[mine].mean())),
-                     format_si(float(costs.energy_j[mine].mean()), "J"), f"{float(costs.quality[mine].mean()):.3g}"])
+                     format_si(float(costs.energy_j[mine].mean()), "J"), _quality_words(costs.quality[mine])])
     lines = text_table(header, rows).splitlines()
     if len(order) > METHODS_SHOWN:
         rest = int(count[order[METHODS_SHOWN:]].sum())
         lines.append(f"and {format_count(rest, 'job')} by {len(order) - METHODS_SHOWN} other methods")
     return lines
+
+
+def _quality_words(quality: FloatArray) -> str:
+    """Mean of what is known."""
+    known = quality[quality > 0.0]
+    return f"{float(known.mean()):.3g}" if known.size else "-"
 
 
 def _server_lines(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts]) -> list[str]:
@@ -264,7 +275,7 @@ def _server_lines(problem: FineTuning, solution: Solution[Assignment, FineTuning
             share, amount = float(table[f"{short}_share"][s]), float(table[f"{short}_{unit}"][s])
             cells += [amount_words(amount, "B" if unit == "bytes" else unit),
                       "no limit" if np.isnan(share) else format_percent(share, 1.0)]
-        cells += [format_price(float(solution.bound_prices[name][s]) * LIMITS[name][2]) for name in priced]
+        cells += [format_price(worth(problem, solution, name, s)) for name in priced]
         rows.append(cells)
     lines = text_table(header, rows).splitlines()
     if order.size > SERVERS_SHOWN:
@@ -273,6 +284,14 @@ def _server_lines(problem: FineTuning, solution: Solution[Assignment, FineTuning
         units = ", ".join(f"{LIMITS[name][3]} of {LIMITS[name][0]}" for name in priced)
         lines.append(f"per unit: what one more {units} is worth (prices that prove the bound)")
     return lines
+
+
+def worth(problem: FineTuning, solution: Solution[Assignment, FineTuningCosts], name: str, s: int) -> float:
+    """Bound price of a server's limit per unit of `LIMITS`; 0 if all of it is worth less than rounding."""
+    prices = solution.bound_prices.get(name)
+    price = 0.0 if prices is None else float(prices[s])
+    whole = price * float(server_limits(problem)[name][s]) if price > 0.0 else 0.0
+    return price * LIMITS[name][2] if whole > 1e-9 * abs(solution.objective or 0.0) else 0.0
 
 
 def near_limits(

@@ -259,15 +259,25 @@ def draw_fleet(rows: Rows, *, title: str) -> Figure:
                               linewidth=0.5)
                 start += number
         if row["status"] in ("no_solution", "infeasible"):
-            left.text(0.0, y, f" no assignment: {row['message']}"[:70], va="center", fontsize=8.0, color=GREY)
+            left.text(0.0, y, f" no assignment: {_why(row['message'])}", va="center", fontsize=8.0, color=GREY)
             continue
         right.plot([row["over_bound"]], [y], marker="o", color=COLOURS[0], markersize=6.0)
         right.annotate(f"{row['over_bound']:.4g}", (row["over_bound"], y), xytext=(6.0, 0.0),
                        textcoords="offset points", va="center", fontsize=8.0)
     left.set_xlim(0.0, total)
     right.axvline(1.0, color=GREY, linewidth=1.2)
-    known = [row["over_bound"] for row in rows if math.isfinite(row["over_bound"])]
-    right.set_xlim(1.0 - 0.06 * (max(known) - 1.0 or 1.0), max(known) + 0.25 * (max(known) - 1.0 or 1.0))
+    most = max((row["over_bound"] for row in rows if math.isfinite(row["over_bound"])), default=1.0)
+    if most > 4.0:
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+        right.set_xscale("log")
+        right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        right.xaxis.set_minor_formatter(NullFormatter())
+        right.set_xlim(0.9, most * most**0.3)
+    else:
+        right.set_xlim(1.0 - 0.06 * (most - 1.0 or 1.0), most + 0.25 * (most - 1.0 or 1.0))
+    right.tick_params(axis="y", length=0.0)
     style_axes(left, "", "jobs", "", grid="x")
     style_axes(right, "", "objective / proven bound", "", grid="x")
     _clean(left, [row["method"] for row in rows])
@@ -278,3 +288,9 @@ def draw_fleet(rows: Rows, *, title: str) -> Figure:
     _title(figure, title)
     legend_below(figure, extra=handles, columns=6)
     return figure
+
+
+def _why(message: str) -> str:
+    """What a rule breaks, in short."""
+    broken = message.partition("it breaks ")[2].partition(" (")[0]
+    return f"the rule breaks {broken}" if broken else textwrap.shorten(message, 70, placeholder="...")
