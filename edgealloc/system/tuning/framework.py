@@ -61,6 +61,9 @@ class Framework:
         A checkpointed block of unfused attention keeps the mask, one for all blocks.
     masks : bool
         Fused attention keeps a mask wherever it is not the plain causal one.
+    held_inputs : int
+        Without a graph: tensors of a block's input that the code around it still holds (the model's embedded input,
+        the block's own).
     adapters_upcast : bool
         Adapters compute in single precision.
     """
@@ -80,6 +83,7 @@ class Framework:
     stops_early: bool = False
     hands_mask: bool = False
     masks: bool = False
+    held_inputs: int = 0
     adapters_upcast: bool = False
 
 
@@ -127,6 +131,7 @@ def framework_of(shape: Transformer, convention: str = "torch", family: str | No
         stops_early=True,
         hands_mask=name == "gpt2",
         masks=True,
+        held_inputs=2,
         adapters_upcast=convention == "peft",
     )
 

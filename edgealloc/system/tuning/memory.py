@@ -132,8 +132,8 @@ def tuning_memory(
     - ia3: what its factors multiply: keys, values (2 e k) and the input of the last matrix (e f);
     - bitfit: nothing but the frozen block's own: the gradient of a bias is a sum over the gradient of its output.
 
-    Without a backward pass nothing is kept; one block's working set is counted, about ``2 h + 3 f`` elements per token
-    in a gated block, ``2 h + 2 f`` in a plain one. Logits: 6 bytes per token and word (half precision, and their
+    Without a backward pass nothing is kept; one block's working set is counted, about ``4 h + 3 f`` elements per token
+    in a gated block, ``4 h + 2 f`` in a plain one. Logits: 6 bytes per token and word (half precision, and their
     softmax in single precision).
 
     Not counted: temporary tensors of single operations, such as a 4-bit matrix while it is expanded; buffers of
@@ -294,12 +294,20 @@ def _kept(shape: Transformer, tuning: Tuning, step: Step, *, with_working_set: b
 def _working_set(shape: Transformer, framework: Framework, tuning: Tuning, b: Array, d: Array) -> Array:
     """The most that one block has in memory without a graph: in attention or in the feed-forward.
 
-    Beside the block's input and its norm: queries, keys, values and the output; unfused also scores and softmax; or the
-    tensors inside the feed-forward, of which the fused functions have two (gated: and the product).
+    Beside the block's input, its norm and what the caller holds: queries, keys, values and the output; unfused the
+    scores, their softmax (in single precision with a copy of the scores) and the mask; or the tensors inside the
+    feed-forward, of which fused functions have two (gated: and the product), and separate operations four.
     """
     e, h, q, k, f = tuning.element_bytes, shape.hidden, shape.query_width, shape.key_width, shape.ffn
-    attention = e * (2 * h + 2 * q + 2 * k) * np.ones_like(d)
-    if not tuning.fused_attention:
-        attention = attention + ((4.0 if framework.softmax_upcast else e) + e) * shape.heads * d
+    inputs, held = e * (2 + framework.held_inputs) * h, np.zeros_like(d)
+    if tuning.fused_attention:
+        attention = np.asarray(inputs + e * (2 * q + 2 * k))
+    else:
+        softmax = 8.0 if framework.softmax_upcast and e < 4.0 else e
+        keys = q if framework.repeats_keys else k
+        scores = (e + softmax) * shape.heads + (e if framework.masks else 0.0)
+        attention = inputs + e * (q + 2 * keys) + scores * d
+        if framework.held_inputs:
+            held = e * (shape.heads + 1) * d  # the block's attention weights and the mask live on
     inner = 3 if shape.gated else 4 if framework.activation == "gelu-steps" else 2
-    return np.asarray(b * d * np.maximum(attention, e * (2 * h + inner * f)))
+    return np.asarray(b * d * np.maximum(attention, inputs + held + e * inner * f))
