@@ -1,10 +1,10 @@
-"""Draw the figures of liu_zhao_2024.md and zeng_2024.md anew, with their tables, and write what was found there.
+"""Draw the figures of the papers' pages anew, with their tables, and write what was found there.
 
     python docs/update_figures.py [WORKERS] [PAPER ...]
 
 Of Liu & Zhao half of the paper's sizes and half of its weights, so that it takes some ten minutes on two processors;
-the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024, zeng-2024 or
-pool-training (the pictures of pool_training.md); all by default.
+the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024, zeng-2024, dong-2024, pool-training or
+fine-tuning (the pictures of pool_training.md and fine_tuning.md); all by default.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 
 import edgealloc as ea
 from edgealloc.core.figures import save_figure
+from edgealloc.reproduce.dong_2024 import figures as dong
+from edgealloc.reproduce.dong_2024.runs import TABLES
+from edgealloc.reproduce.dong_2024.settings import WORKLOADS
 from edgealloc.reproduce.liu_zhao_2024.figures import FIGURES, FigureResult, run_figures
 from edgealloc.reproduce.liu_zhao_2024.settings import EDITIONS
 from edgealloc.reproduce.trend import TrendResult
@@ -26,6 +29,7 @@ from edgealloc.sweeps.result import frame_to_csv
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "images" / "liu_zhao_2024"
 ZENG_FOLDER = DOCS / "images" / "zeng_2024"
+DONG_FOLDER = DOCS / "images" / "dong_2024"
 USERS, SERVERS, SAMPLES = 25, 5, 5
 WEIGHTS = [1.0, 3.0, 5.0, 7.0, 10.0]
 
@@ -96,6 +100,27 @@ def zeng_page() -> str:
     return "\n".join(lines).rstrip()
 
 
+def dong_page() -> str:
+    """Pictures and tables of Dong et al. are written; gallery and findings."""
+    results = list(dong.run_figures(list(dong.FIGURES), list(WORKLOADS)))
+    lines = []
+    for name, figure in dong.FIGURES.items():
+        mine = [one for one in results if one.figure.name == name]
+        lines += [f"### {name}: {figure.title}", ""]
+        for one in mine:
+            picture, _ = one.save(DONG_FOLDER)
+            _small(picture)
+            workload = f", workload {one.edition}" if figure.workload else ""
+            lines.append(f"![{figure.title}{workload}](images/dong_2024/{picture.name})")
+        links = (f"[{one.edition if figure.workload else 'all'}](images/dong_2024/{one.stem}.csv)" for one in mine)
+        lines += ["", f"Rows: {', '.join(links)}. {'; '.join(mine[0].choices)}.", ""]
+        heads = [one.edition if figure.workload else "found" for one in mine]
+        lines += [*_trend_table(heads, [one.trends for one in mine]), ""]
+        if name in ("published", "fleet"):
+            lines += ["```text", *TABLES[name](mine[0].rows).splitlines(), "```", ""]
+    return "\n".join(lines).rstrip()
+
+
 def _small(picture: Path) -> None:
     """A picture of few colours needs a third of the bytes."""
     from PIL import Image
@@ -114,6 +139,15 @@ def pool_pictures() -> None:
         _small(save_figure(solution.plot(what), folder / f"{what}.png"))
 
 
+def tuning_pictures() -> None:
+    """The field teams' assignment as fine_tuning.md shows it."""
+    solution = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "field_teams.toml").problem().solve()
+    folder = DOCS / "images" / "fine_tuning"
+    folder.mkdir(parents=True, exist_ok=True)
+    for what in ("placement", "quality", "load"):
+        _small(save_figure(solution.plot(what), folder / f"{what}.png"))
+
+
 def write(page_name: str, block: str) -> None:
     """Replace the block of a page."""
     file = DOCS / page_name
@@ -125,13 +159,18 @@ def write(page_name: str, block: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Draw, and replace the blocks of the pages."""
     workers = next((int(one) for one in arguments if one.isdigit()), 1)
-    papers = [one for one in arguments if not one.isdigit()] or ["liu-zhao-2024", "pool-training", "zeng-2024"]
+    papers = [one for one in arguments if not one.isdigit()] or [
+        "liu-zhao-2024", "pool-training", "zeng-2024", "fine-tuning", "dong-2024"]
     if "liu-zhao-2024" in papers:
         write("liu_zhao_2024.md", page(drawn(workers)))
     if "pool-training" in papers:
         pool_pictures()
     if "zeng-2024" in papers:
         write("zeng_2024.md", zeng_page())
+    if "fine-tuning" in papers:
+        tuning_pictures()
+    if "dong-2024" in papers:
+        write("dong_2024.md", dong_page())
 
 
 if __name__ == "__main__":

@@ -17,16 +17,23 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import edgealloc as ea
+from edgealloc.core.method import Method
 from edgealloc.core.tables import markdown_table
+from edgealloc.formulations.fine_tuning.methods import METHODS as TUNING_SOLVERS
+from edgealloc.formulations.fine_tuning.validate import FIELDS as TUNING_FIELDS
+from edgealloc.formulations.fine_tuning.validate import FLAGS
 from edgealloc.formulations.pool_training.methods import METHODS
 from edgealloc.formulations.pool_training.validate import FIELDS
+from edgealloc.reproduce.dong_2024 import runs as dong
+from edgealloc.reproduce.dong_2024 import settings as dong_settings
 from edgealloc.reproduce.liu_zhao_2024.defects import defects, markdown
 from edgealloc.reproduce.zeng_2024.estimate import estimate_table
 from edgealloc.reproduce.zeng_2024.settings import REPORTED, TESTBEDS, choices
+from edgealloc.system.tuning import TUNING_METHODS
 
 DOCS = Path(__file__).resolve().parent
 
@@ -69,11 +76,59 @@ def pool_fields() -> str:
     return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
 
 
+def _methods(methods: Sequence[Method]) -> str:
+    rows = [[f"`{one.name}`", one.summary, "a lower bound" if one.proves else "", "" if one.slow else "yes",
+             one.reference.removeprefix("docs/")] for one in methods]
+    return markdown_table(["method", "idea", "proves", "by default in `compare`", "source"], rows)
+
+
 def pool_methods() -> str:
     """The methods of pool training as the library lists them."""
-    rows = [[f"`{one.name}`", one.summary, "a lower bound" if one.proves else "", "" if one.slow else "yes",
-             one.reference.removeprefix("docs/")] for one in METHODS]
-    return markdown_table(["method", "idea", "proves", "by default in `compare`", "source"], rows)
+    return _methods(METHODS)
+
+
+def tuning_solvers() -> str:
+    """The methods of fine-tuning fleets as the library lists them."""
+    return _methods(TUNING_SOLVERS)
+
+
+def tuning_fields() -> str:
+    """The symbol table of fine-tuning fleets."""
+    rows = [[field.symbol, f"`{field.name}`", field.unit, field.shape, field.text] for field in TUNING_FIELDS]
+    rows += [["", f"`{name}`", "", "job x method", text] for name, text in FLAGS.items()]
+    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+
+
+def tuning_methods() -> str:
+    """Fine-tuning methods as the library lists them."""
+    rows = [[f"`{name}`", one.summary, "first" if one.order else "zeroth", "all" if one.trains_base else "few",
+             one.precision, one.reference] for name, one in TUNING_METHODS.items()]
+    return markdown_table(["method", "what is trained", "order", "parameters", "base", "source"], rows)
+
+
+def tuning_answer() -> str:
+    """The page of the field teams' solution, without its time."""
+    solution = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "field_teams.toml").problem().solve()
+    lines = [line for line in solution.summary().splitlines() if not re.fullmatch(r"time +[\d.e-]+ s", line)]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def tuning_errors() -> str:
+    """Published memory beside the model's."""
+    rows = [row for row in dong.ROWS["published"]("", (), 0.0, None, lambda _: None) if row["quantity"] == "memory"]
+    table = markdown_table(dong.PUBLISHED_HEADER, dong.published_cells([row for row in rows if row["whole"]]))
+    parts = markdown_table(dong.PUBLISHED_HEADER, dong.published_cells([row for row in rows if not row["whole"]]))
+    return f"{table}\n\nComponents, where a source has them (* from memory):\n\n{parts}"
+
+
+def dong_choices() -> str:
+    """What the public text of Dong et al. leaves open and we chose, for both workloads."""
+    lines = ["Reported by the paper, as far as its public text goes (abstract; summaries of its sections):", "",
+             *(f"- {one}" for one in dong_settings.REPORTED), "", "Ours:", ""]
+    editions = {name: dong_settings.choices(name) for name in dong_settings.WORKLOADS}
+    shared = [one for one in editions["short"] if one in editions["long"]]
+    lines += [f"- `{name}`: {one}" for name, texts in editions.items() for one in texts if one not in shared]
+    return "\n".join([*lines, *(f"- {one}" for one in shared)])
 
 
 def zeng_choices() -> str:
@@ -96,6 +151,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pool-methods": pool_methods,
     "pool-estimate": estimate_table,
     "zeng-choices": zeng_choices,
+    "tuning-fields": tuning_fields,
+    "tuning-solvers": tuning_solvers,
+    "tuning-methods": tuning_methods,
+    "tuning-answer": tuning_answer,
+    "tuning-errors": tuning_errors,
+    "dong-choices": dong_choices,
 }
 
 
