@@ -357,6 +357,29 @@ def test_repairs_name_keys_of_the_file() -> None:
     assert nothing.path == ""
 
 
+@pytest.mark.parametrize("harm", [
+    {"limits.deadline": 0.03, "jobs.0.deadline": 0.02},
+    {"jobs.0.quality_floor": 0.97, "jobs.1.quality_floor": 0.99},
+    {"jobs.0.memory_share": 0.01, "servers.0.memory_share": 0.001, "servers.1.memory": 1e6},
+    {"jobs.1.battery": 0.1, "jobs.1.place": "device"},
+    {"jobs.0.place": "server", "servers.0.horizon": 1e-3, "servers.1.horizon": 1e-3},
+    {"jobs.0.place": "server", "jobs.0.uplink": 0.0, "jobs.0.rounds": 0},
+    {"jobs.0.place": "device", "jobs.0.uplink": 0.0},
+    {"jobs.0.place": "server", "servers.0.airtime": 0.01, "servers.1.airtime": 0.01, "jobs.0.count": 9},
+])  # fmt: skip
+def test_a_repaired_file_is_feasible(harm: dict[str, Any]) -> None:
+    """What `edgealloc check` tells to write into the file makes it feasible: every job has an option then."""
+    scenario = fleet().changed(harm)
+    diagnosis = scenario.fine_tuning().diagnose()
+    solution = scenario.fine_tuning().solve() if diagnosis is None else None
+    diagnosis = diagnosis if solution is None else solution.diagnosis
+    assert diagnosis is not None
+    mended = scenario.changed({change.path: change.value for change in scenario.repair(diagnosis)})
+    solution = mended.fine_tuning().solve()
+    assert solution.diagnosis is None
+    assert solution.allocation is not None
+
+
 def test_keys_can_be_swept() -> None:
     """Keys of the file change by their paths, as a sweep changes them."""
     scenario = fleet()

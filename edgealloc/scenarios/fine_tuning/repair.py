@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.scenarios.fine_tuning.report import fleet_document
-from edgealloc.scenarios.fine_tuning.schema import JobGroup, ServerGroup
+from edgealloc.scenarios.fine_tuning.schema import Document, JobGroup, ServerGroup
 from edgealloc.scenarios.repair import FileChange, round_up
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
             if (need < had).any():
                 value = math.floor(float(need[need < had].min()) * 1e5) / 1e5
                 found.append(FileChange(f"jobs.{i}.quality_floor", value, "what a method in reach is known to have"))
+        found += _openings(document, changes, problem, i, own)
     for i, own in _members(document.servers):
         server = document.servers[i]
         for name, key, divisor, why in (
@@ -71,6 +72,23 @@ def file_changes(scenario: Scenario, diagnosis: Diagnosis) -> tuple[FileChange, 
         said = [f"{name} of the problem" for name in changes]
         found = [FileChange("", None, f"no single key mends it; change {', '.join(said) or 'the limits named above'}")]
     return tuple(found)
+
+
+def _openings(
+    document: Document, changes: dict[str, Any], problem: Any, i: int, own: slice
+) -> list[FileChange]:
+    """What lets jobs of a group run somewhere at all."""
+    found: list[FileChange] = []
+    if "on_device" in changes:
+        more = np.asarray(changes["on_device"])[own] & ~problem.on_device[own]
+        if more.any() and document.jobs[i].place == "server":
+            found.append(FileChange(f"jobs.{i}.place", "anywhere", "no server is in reach of some of them"))
+        for k in np.flatnonzero(more.any(axis=0)):
+            if document.methods and document.methods[k].place == "server":
+                found.append(FileChange(f"methods.{k}.place", "anywhere", "no other method runs where these jobs are"))
+    if "rounds" in changes and (np.asarray(changes["rounds"])[own] < problem.rounds[own]).any():
+        found.append(FileChange(f"jobs.{i}.rounds", 0, "no server is in reach of the federation"))
+    return found
 
 
 def _endless(value: float) -> float | str:
