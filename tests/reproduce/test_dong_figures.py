@@ -297,12 +297,11 @@ def run(*args: object) -> Any:
 
 
 def test_command(tmp_path: Path) -> None:
-    done = run("memory", "--paper", "dong-2024", "--models", "opt-125m,llama3.2-1b", "--out", tmp_path, "--format",
-               "svg")
+    done = run("fits", "--paper", "dong-2024", "--models", "opt-125m", "--out", tmp_path, "--format", "svg")
     assert done.exit_code == 0, done.output
-    names = {f"dong_memory_{edition}{end}" for edition in WORKLOADS for end in (".svg", ".csv")}
+    names = {f"dong_fits_{edition}{end}" for edition in WORKLOADS for end in (".svg", ".csv")}
     assert {path.name for path in tmp_path.iterdir()} == names
-    assert "memory of inference" in done.stdout
+    assert "by zeroth order" in done.stdout
     listed = run("--paper", "dong-2024", "--list")
     assert all(name in listed.stdout for name in FIGURES)
     refused = run("memory", "--paper", "dong-2024", "--samples", "3", "--out", tmp_path)
@@ -316,10 +315,11 @@ def test_scripts_and_settings(tmp_path: Path) -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(names)
     for file, name in names.items():
         assert f'app(["figure", "{name}", "--paper", "dong-2024"' in (EXAMPLES / file).read_text(encoding="utf-8")
-    done = subprocess.run([sys.executable, str(EXAMPLES / "dong_target.py"), str(tmp_path), "--edition", "short"],
+    options = ["--edition", "short", "--models", "opt-125m"]
+    done = subprocess.run([sys.executable, str(EXAMPLES / "dong_fits.py"), str(tmp_path), *options],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "dong_target_short.png").is_file()
+    assert (tmp_path / "dong_fits_short.png").is_file()
     assert PAPERS["dong-2024"].figure_names() == list(FIGURES)
     assert PAPERS["dong-2024"].edition_names() == list(WORKLOADS)
     sizes = [usable_bytes(device) for device in DEVICES]
