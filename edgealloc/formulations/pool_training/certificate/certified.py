@@ -5,7 +5,7 @@ r"""Method "certified": lower bounds and plans by dynamic programming over sets 
 2. Parallelisms with one stage: a bound for every set of devices, and plans of the best sets (`whole_pool`).
 3. Pipelines and hybrids: dynamic programs over multisets of device types (`layered`), from few types to one type per
    device as far as time allows; what cannot beat the best plan by more than the gap asked for is dropped on the way.
-   The plans behind the best labels start a local search on the exact schedule (`neighbours`).
+   The plans behind the best labels start a local search on the exact schedule (`search.plan_search`).
 
 The bound is the smallest over the allowed parallelisms of the best bound of each. It holds in floating point: labels
 are rounded down, and the rounding of sums is covered by a guard.
@@ -37,8 +37,8 @@ __all__ = ["run"]
 
 #: Rounds of the dynamic programs: labels made at most (before any is dropped) and buckets per state.
 ROUNDS: Final = {
-    "pipeline": ((3e6, 1), (4e7, 1), (4e8, 1), (3e9, 4)),
-    "hybrid": ((3e6, 1), (1.5e7, 1), (6e7, 1), (2.4e8, 1), (1e9, 1), (4e9, 1)),
+    "pipeline": ((3e6, 1), (4e7, 1), (1e9, 4), (4e9, 32)),
+    "hybrid": ((3e6, 1), (6e7, 1), (1e9, 1), (4e9, 8), (2e10, 32)),
 }
 #: A round is begun if what it will take, judged by the last one, is at most this share of the time that is left.
 WORTH_BEGINNING: Final = 0.9
@@ -138,9 +138,9 @@ def _stages(
     rounds = _Rounds(search, bounds, choices)
     for parallelism in layered:
         rounds.next(parallelism)
-    # the least bound is that of all plans: no other is worth raising
-    while (parallelism := min(layered, key=lambda one: bounds.of[one])) and bounds.open(parallelism):
-        if not rounds.next(parallelism):
+    while True:
+        parallelism = min(layered, key=lambda one: bounds.of[one])  # it bounds all plans: no other is worth raising
+        if not bounds.open(parallelism) or not rounds.next(parallelism):
             break
     if any(bounds.open(parallelism) for parallelism in layered):
         search.finish(bounds.enough)

@@ -287,14 +287,15 @@ class DeviceTypes:
         air_least = 2.0 * sent * float(data.air[away].min()) if data.common else 0.0
         there = np.maximum(size, 1.0)
         tied_s, tied_j = self._tied()
+        packed, guard = self._packed()
         trip_s = data.trip(samples if hybrid else 1) if self.data.problem.devices > 1 else 0.0
         return Tables(
             hybrid=hybrid, micro=micro, samples=samples, number=self.count, stride=self.stride, speed=self.speed,
             members=self.members, trip_s=trip_s, idle=self.idle,
             forward=data.running(problem.forward_flops), backward=data.running(problem.backward_flops),
             gradient=data.running(problem.gradient_bytes), tied=problem.tied_bytes, tied_s=tied_s, tied_j=tied_j,
-            group=group, unit_s=unit_s,
-            unit_j=unit_j * micro, size=self.size, kind=self.kind, egress_s=rings[:, 5] * sent,
+            group=group, unit_s=unit_s, unit_j=unit_j * micro, packed=packed, guard=guard, size=self.size,
+            kind=self.kind, egress_s=rings[:, 5] * sent,
             ingress_s=rings[:, 6] * sent, ring_latency=rings[:, 0].copy(), ring_byte=rings[:, 1] / there,
             ring_joule=2.0 * (size - 1.0).clip(0.0) / there * rings[:, 4] * problem.per_joule, reach=reach,
             occupancy=_times(self.links.seconds, sent), air=_times(self.links.air, sent), latency=self.links.latency,
@@ -303,6 +304,18 @@ class DeviceTypes:
             per_s=problem.per_second, joule_flop=float(self.joules.min()) * problem.batch,
         )
 
+
+    def _packed(self) -> tuple[IntArray, int]:
+        """Counts of all codes in fields of bits, each with one to spare, and these spare bits.
+
+        A multiset contains another if no field of ``(packed | guard) - other`` borrows its spare bit.
+        """
+        codes, packed, guard, shift = np.arange(self.codes), np.zeros(self.codes, dtype=np.int64), 0, 0
+        for a, most in enumerate(self.count.tolist()):
+            packed |= (codes // self.stride[a] % (most + 1)) << shift
+            shift += most.bit_length() + 1
+            guard |= 1 << (shift - 1)
+        return packed, guard
 
     def _tied(self) -> tuple[float, float]:
         """Least seconds and weighted joules in which two or more devices reduce the tied table.

@@ -20,46 +20,50 @@ r     hybrid: number of stages
 
 *Windows.* Stage q works on backward j after forward :math:`j + K_q - 1`, and stage p on forward :math:`j + K_p` after
 backward j. Going round stages p..q once takes the round trip D of that window and advances by :math:`L = K_p - K_q + 1`
-micro-batches, so :math:`(K_q-1) t_p + n D + \rho \max(f_p, b_p)` with :math:`n = \lfloor (M-K_q)/L \rfloor + 1` and
-:math:`\rho = M - K_q - (n-1) L` is a path of the schedule. Used are windows of two, three and all stages of the suffix.
+micro-batches; in between stage p can be followed through whole micro-batches. Paths of the schedule with n turns take
+:math:`n D + (M - 1 - (n-1) L)\, t_p` for :math:`2 \le n \le \lfloor (M-K_q)/L \rfloor + 1` (the first turn begins with
+forward :math:`K_q - 1`, the last ends with backward :math:`M - K_q`, and what is left of the M - 1 other micro-batches
+is worked on between two turns, before and after) and :math:`D + (M - L)\, t_p + (L - 1) \max(f_p, b_p)` for one (a
+first turn waits for no backward pass and is followed by all but one; a last one the other way round). Of the paths with
+two or more only the fewest and the most turns can be longest. Used are windows of two, three and all stages of the
+suffix.
+
 All transfers of the suffix happen between the first forward and the last backward pass of its first stage, so on one
-common medium their airtime is a bound, too; all-reduces follow all of them there.
+common medium their airtime is a bound, too; all-reduces follow all of them there, also the last gradients that the
+first stage waits for: these end a path of windows of all stages but for its last backward pass.
 
 None of this depends on the order in which media serve transfers, so it holds for every timetable.
 
-What stands in front of a suffix adds at least its own round trips (H) and must be worked on by the devices that are
-left; labels that cannot come below the target are dropped.
+Labels are put into buckets of H, evenly between what the devices of the suffix need at least for its layers and what
+the best front allows (`fronts`); hybrid ones with few stages are kept apart by r. A label is dropped if no front can
+complete it to a plan below the target.
 
-*Work in front.* The stages in front, with groups of at most b devices, hold
-:math:`M t_p + \sum_{q<p} (t_q + c) \le T` and :math:`\sum (t_q + c) + H \le T`, where c is the least hand-over
-there and back. The work they can do is largest if the fastest b devices come first, then the next b, each as busy as
-the stages before it allow: with the :math:`t_q` sorted from the longest, the constraints still hold (of the k longest
-take the one that comes last in the pipeline: its own constraint counts the others before it), the k longest belong to
-at most kb devices, so their groups have at most the speed of the kb fastest (Abel summation), and every partial sum of
-the :math:`t_q` is largest if all constraints are tight. Where that is less than the work in front of the suffix, no
-plan with the label takes T or less.
+*Work in front* (`work_ahead`, for `pipelines.fluid_bound`). Stages with groups of at most b devices in front of a
+suffix of H seconds hold :math:`M t_p + \sum_{q<p} (t_q + c) \le T` and :math:`\sum (t_q + c) + H \le T`, where c is
+the least hand-over there and back. The work they can do is largest if the fastest b devices come first, then the next
+b, each as busy as the stages before it allow: sort the :math:`t_q` from the longest: the constraints still hold (of
+the k longest take the one that comes last in the pipeline: its own constraint counts the others before it), the k
+longest belong to at most kb devices, so their groups have at most the speed of the kb fastest (Abel summation), and
+every partial sum of the :math:`t_q` is largest if all constraints are tight.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from edgealloc.compiled import kernel
 
-__all__ = ["Tables", "sweep", "trace", "work_ahead"]
+__all__ = ["Tables", "digits", "link", "lowered", "sweep", "work_ahead"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-#: (codes, first stage's type, first layer, bucket, H E R X r)
+SingleArray = npt.NDArray[np.float32]
+#: (n, 5) of H E R X r
 Labels = npt.NDArray[np.float32]
-
-
-#: Labels below this share of the largest time of interest are merged.
-EASY: Final = 0.4
 
 
 class Tables(NamedTuple):
@@ -86,6 +90,8 @@ class Tables(NamedTuple):
     group: IntArray  #: (G,) code, ascending
     unit_s: FloatArray  #: (G,) seconds of a micro-batch per FLOP per sample
     unit_j: FloatArray  #: (G,) weighted joules of an iteration per FLOP per sample
+    packed: IntArray  #: (N,) counts of a code in fields of bits, each with one to spare
+    guard: int  #: the bits to spare
     size: IntArray  #: (N,) devices
     kind: IntArray  #: (N,) type of a single device, k otherwise
     egress_s: FloatArray  #: (N,) least seconds in which a group sends a micro-batch
@@ -144,88 +150,9 @@ def link(
 
 
 @kernel
-def window(micro: int, outer: int, inner: int, forward: float, backward: float, trip: float) -> float:
-    """Going round a window of stages; see the module's text."""
-    step = outer - inner + 1
-    rounds = (micro - inner) // step + 1
-    rest = micro - inner - (rounds - 1) * step
-    return (inner - 1) * (forward + backward) + rounds * trip + rest * max(forward, backward)
-
-
-@kernel
-def extend(
-    t: Tables, option: int, size: int, y0: int, y1: int, over: float, back: float, late: float, late_back: float,
-    H: float, E: float, R: float, X: float, r: float, last: bool,
-) -> tuple[float, float, float, float, float, float]:
-    """Label (H, E, R, X, r) of a suffix with a stage of layers y0..y1-1 put in front, and the least T of any plan.
-
-    `size` counts the devices of the longer suffix. A `last` stage has nothing behind it.
-    """
-    g = t.group[option]
-    unit = t.unit_s[option]
-    ahead, home = t.forward[y1] - t.forward[y0], t.backward[y1] - t.backward[y0]
-    f, b = ahead * unit, home * unit
-    both, micro = f + b, t.micro
-    own = micro * both
-    E += (ahead + home) * t.unit_j[option]
-    reduce = 0.0
-    if t.size[g] > 1:
-        gradient = t.gradient[y1] - t.gradient[y0] + (t.tied if last and y0 == 0 else 0.0)
-        if gradient > 0.0:
-            reduce = 2.0 * (t.size[g] - 1) * (t.ring_latency[g] + gradient * t.ring_byte[g])
-            E += gradient * t.ring_joule[g]
-    if last:
-        if y0 > 0:  # there will be other stages, and a table tied to the first of them
-            E += t.tied_j
-        if not t.hybrid:
-            return own, E, both, both, np.inf, own
-        return own, E, both, (reduce if t.common else own + reduce), 1.0, own + reduce
-    trip = both + over + back + late + late_back
-    round_trip = trip + R
-    h = max(own, trip + H, round_trip + (micro - 1) * max(over, back))
-    if not t.hybrid:
-        limit = min(micro, size)
-        h = max(h, window(micro, limit, 1, f, b, round_trip), t.air_least * (size - 1) * micro + both)
-        h = max(h, window(micro, limit, min(micro, size - 1), f, b, trip + X))
-        if size >= 3:
-            h = max(h, window(micro, limit, min(micro, size - 2), f, b, trip + r))
-        return h, E, round_trip, both, trip + X, h
-    # where not all labels of a bucket have as many stages, the least over all numbers that they may have
-    stages = int(r) + 1
-    limit, most = min(micro, 2 * stages - 1), min(micro, 2 * size - 1)
-    turn = window(micro, limit, 1, f, b, round_trip)
-    if stages > t.ranks:
-        for other in range(limit + 2, most + 2, 2):
-            turn = min(turn, window(micro, min(other, most), 1, f, b, round_trip))
-    h = max(h, turn)
-    handed = t.air_least * r * micro
-    h = max(h, handed + both)
-    if t.common:
-        x = X + reduce
-        return h, E, round_trip, x, r + 1.0, max(h + reduce, max(f + over + late + H + back, f + handed) + x)
-    # its own all-reduce follows its last backward pass
-    x = max(h + reduce, f + over + late + X)
-    return h, E, round_trip, x, r + 1.0, max(h, x)
-
-
-@kernel
-def blocks(t: Tables, every: IntArray, out: FloatArray) -> int:
-    """Speeds of the devices that a multiset leaves, in blocks of as many as a group has, fastest first; how many."""
-    rest = np.empty(t.number.sum())
-    count = 0
-    for a in range(t.number.size):
-        for i in range(t.number[a] - every[a]):
-            rest[count] = t.members[a, i]
-            count += 1
-    rest = np.sort(rest[:count])
-    together = min(t.samples, count) if t.hybrid else 1
-    found = 0
-    for i in range(0, count, max(together, 1)):
-        out[found] = 0.0
-        for j in range(i, min(i + together, count)):
-            out[found] += rest[count - 1 - j]
-        found += 1
-    return found
+def lowered(value: float) -> float:
+    """A little below `value`, so that its rounding to single precision is not above it."""
+    return value * (1.0 - 1.2e-7) if value >= 0.0 else value * (1.0 + 1.2e-7)
 
 
 @kernel
@@ -242,228 +169,303 @@ def work_ahead(speeds: FloatArray, count: int, micro: int, trip: float, most_s: 
 
 
 @kernel
-def lowered(value: float) -> float:
-    """A little below `value`, so that its rounding to single precision is not above it."""
-    return value * (1.0 - 1.2e-7) if value >= 0.0 else value * (1.0 + 1.2e-7)
+def steps(micro: int, outer: int, inner: int) -> tuple[int, int]:
+    """Micro-batches by which a turn of a window of stages advances, and most turns; see the module's text."""
+    step = outer - inner + 1
+    return step, (micro - inner) // step + 1
 
 
 @kernel
-def put(
-    t: Tables, labels: Labels, z: int, kind: int, y0: int, label: tuple[float, float, float, float, float, float],
-    per_s: float, left: float, fastest: float, most_s: float, scale_s: float, target: float, ahead_speeds: FloatArray,
-    stages: int,
+def turning(micro: int, step: int, most: int, both: float, longest: float, trip: float) -> float:
+    """Least time of a window of stages whose round trip is `trip`; see the module's text."""
+    time = trip + (micro - step) * both + (step - 1) * longest
+    if most >= 2:
+        time = max(time, 2.0 * trip + (micro - 1 - step) * both)
+        time = max(time, most * trip + (micro - 1 - (most - 1) * step) * both)
+    return time
+
+
+@kernel
+def keep(
+    scratch: FloatArray, source: IntArray, at: int, option: int, end: int, before: int,
+    H: float, E: float, R: float, X: float, r: float,
 ) -> None:
-    """Keep a label of a suffix that is no whole pipeline, unless it cannot come below the target."""
-    H, E, R, X, r, T = label
-    work = t.forward[y0] + t.backward[y0]
-    if left <= 0.0:
-        return
-    head = work * t.samples / (left if t.hybrid else fastest)
-    ahead = t.forward[y0] * t.samples / (left if t.hybrid else fastest)
-    least = max(T + ahead, H + head, work * t.micro * t.samples / left)
-    if least > most_s or per_s * least + E + work * t.joule_flop >= target:
-        return
-    buckets = labels.shape[3] // t.ranks
-    j = max(min(int((T / scale_s - EASY) / (1.0 - EASY) * buckets), buckets - 1), 0)
-    if t.hybrid:
-        j += (min(int(r), t.ranks) - 1) * buckets
-    one = labels[z, kind, y0, j]
-    if one[0] <= H and one[1] <= E and one[2] <= R and one[3] <= X and one[4] <= r:
-        return
-    latest = min(most_s, (target - E - work * t.joule_flop) / per_s) if per_s > 0.0 else most_s
-    if latest < np.inf and work_ahead(ahead_speeds, stages, t.micro, t.trip_s, latest * (1.0 + 1e-9), H) < (
-        work * t.samples * (1.0 - 1e-9)
-    ):
-        return
-    one[0] = min(one[0], lowered(H))
-    one[1] = min(one[1], lowered(E))
-    one[2] = min(one[2], lowered(R))
-    one[3] = min(one[3], lowered(X))
-    one[4] = min(one[4], r if t.hybrid else lowered(r))
+    """Merge a label into its bucket; the bucket remembers where its least H comes from."""
+    one = scratch[at]
+    if one[0] > H:
+        one[0] = H
+        source[at, 0], source[at, 1], source[at, 2] = option, end, before
+    one[1], one[2], one[3], one[4] = min(one[1], E), min(one[2], R), min(one[3], X), min(one[4], r)
 
 
 @kernel
-def merge(t: Tables, labels: Labels, z: int) -> None:
-    """Labels of a finished code: those of any first stage (for groups in front), without what is dominated."""
-    k, buckets = t.number.size, labels.shape[3]
-    apart = buckets // t.ranks  # fewer stages are no better: less memory, but other windows
-    for y in range(1, labels.shape[2]):
-        if t.hybrid:
-            for kind in range(k + 1):
-                for j in range(buckets):
-                    if labels[z, kind, y, j, 0] < np.inf:
-                        for c in range(5):
-                            labels[z, k + 1, y, j, c] = min(labels[z, k + 1, y, j, c], labels[z, kind, y, j, c])
-        for kind in range(labels.shape[1]):
-            for j in range(1, buckets):
-                for i in range(j // apart * apart, j):
-                    better = labels[z, kind, y, i, 0] < np.inf
-                    for c in range(5):
-                        better = better and labels[z, kind, y, i, c] <= labels[z, kind, y, j, c]
-                    if better:
-                        labels[z, kind, y, j, 0] = np.inf
-                        break
+def hopeful(
+    front_s: SingleArray, front_a: SingleArray, front_j: SingleArray, cells: FloatArray, c: int, kind: int, y0: int,
+    H: float, E: float, T: float, per_s: float, target: float,
+) -> bool:
+    """Whether some front in some cell of times may complete a label to a plan below the target."""
+    for i in range(cells.shape[0]):
+        ready = H + front_s[i, c, kind, y0]
+        if ready <= cells[i, 1]:
+            least = max(T + front_a[i, c, y0], ready, cells[i, 0])
+            if least <= cells[i, 1] and per_s * least + E + front_j[i, c, y0] < target:
+                return True
+    return False
 
 
 @kernel
 def sweep(
-    t: Tables, labels: Labels, codes: IntArray, most_s: float, scale_s: float, target: float, root: FloatArray,
-    how: IntArray,
-) -> None:
+    t: Tables, values: Labels, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], codes: IntArray,
+    cells: FloatArray, front_s: SingleArray, front_a: SingleArray, front_j: SingleArray, apart: int, most_s: float,
+    target: float, root: FloatArray, how: IntArray,
+) -> tuple[Labels, npt.NDArray[np.int32]]:
     """Labels of some codes from those with fewer devices; `root` (N,) is the least objective that uses just a code.
 
     Codes with as many devices do not depend on each other.
 
     Parameters
     ----------
-    labels : (N, k or k + 2, Y, ranks x buckets, 5), inf where there is none yet
+    values : (L, 5)
+        Labels of codes with fewer devices.
+    starts, ends : (N, k or k + 2, Y)
+        Where the labels of a state are; of `codes` it is set to where they are in the result.
+    cells : (C, 2)
+        Intervals of the time of an iteration; together all that is of interest.
+    front_s, front_a, front_j : (C, N, k + 1, Y), (C, N, Y) and (C, N, Y)
+        See `fronts`.
+    apart : int
+        Buckets of H in every state.
     most_s : float
         Plans that take longer are of no interest; inf for no such limit.
-    scale_s : float
-        H above which all labels share a bucket.
     target : float
         Plans that cost as much or more are of no interest.
     root : (N,), inf at first
-    how : (N, 4)
-        First stage of the root's label: option, end, type behind it, bucket.
+    how : (N, 3)
+        First stage of the root's label: option, end, label behind it (-1: none).
+
+    Returns
+    -------
+    labels : (n, 5), and where the least H of each comes from (n, 3): like `how`.
     """
-    k, layers, buckets = t.number.size, t.forward.size - 1, labels.shape[3]
-    farthest = t.reach.shape[1] - 1
+    k, layers, micro, samples, hybrid = t.number.size, t.forward.size - 1, t.micro, t.samples, t.hybrid
+    group, unit_s, unit_j, size, kinds, reach = t.group, t.unit_s, t.unit_j, t.size, t.kind, t.reach
+    packed, guard, gradient, common, ranks, air_least = t.packed, t.guard, t.gradient, t.common, t.ranks, t.air_least
+    forward, backward = t.forward, t.backward
+    work = forward + backward
+    farthest = reach.shape[1] - 1
+    classes = starts.shape[1]
+    buckets = ranks * apart
     every, inside, behind = np.zeros(k, np.int64), np.zeros(k, np.int64), np.zeros(k, np.int64)
-    ahead_speeds = np.empty(t.number.sum() + 1)
+    scratch = np.empty((classes * layers * buckets, 5))
+    source = np.empty((classes * layers * buckets, 3), np.int64)
+    high, low, scale = np.empty((k + 1, layers)), np.empty(layers), np.empty((k + 1, layers))
+    out, origin = np.empty((1024, 5), np.float32), np.empty((1024, 3), np.int32)
+    count = 0
+    whole = size.size - 1
+    # windows of all stages, by the number of stages (from (M + 1)/2 on the limit is M)
+    step, most = np.zeros(micro + 2, np.int64), np.zeros(micro + 2, np.int64)
+    for stages in range(2, micro + 2):
+        step[stages], most[stages] = steps(micro, min(micro, 2 * stages - 1), 1)
     for z in codes:
         digits(t, z, every)
-        per_s, left, fastest = t.per_s, 0.0, 0.0
+        c = whole - z
+        per_s, speed = t.per_s, 0.0
         for a in range(k):
             per_s += every[a] * t.idle[a]
-            if every[a] < t.number[a]:
-                fastest = max(fastest, t.speed[a])
-        stages = blocks(t, every, ahead_speeds)
-        for q in range(stages):
-            left += ahead_speeds[q] * (1.0 + 1e-9)
-        for option in range(t.group.size):
-            g = t.group[option]
+            for i in range(every[a]):
+                speed += t.members[a, i]
+        for y in range(1, layers):
+            low[y] = (work[layers] - work[y]) * micro * samples / speed * (1.0 - 1e-9)
+            for kind in range(k + 1):
+                high[kind, y] = 0.0
+                if kind < k and every[kind] == 0:
+                    continue
+                for i in range(cells.shape[0]):
+                    room = cells[i, 1] - front_s[i, c, kind, y]
+                    if room > high[kind, y] and per_s * cells[i, 0] + front_j[i, c, y] + (
+                        work[layers] - work[y]
+                    ) * t.joule_flop * (1.0 - 1e-9) < target:
+                        high[kind, y] = room
+                scale[kind, y] = apart / (high[kind, y] - low[y]) if low[y] < high[kind, y] < np.inf else 0.0
+        scratch[:, 0] = np.inf
+        scratch[:, 1:] = np.inf
+        step_all = step_two = step_three = most_all = most_two = most_three = 0
+        if not hybrid:
+            limit = min(micro, size[z])
+            step_all, most_all = steps(micro, limit, 1)
+            if size[z] >= 2:
+                step_two, most_two = steps(micro, limit, min(micro, size[z] - 1))
+            if size[z] >= 3:
+                step_three, most_three = steps(micro, limit, min(micro, size[z] - 2))
+        front = c > 0
+        for option in range(group.size):
+            g = group[option]
             if g > z:
                 break
+            if ((packed[z] | guard) - packed[g]) & guard != guard:
+                continue
+            rest, own_kind, unit, joule = z - g, kinds[g], unit_s[option], unit_j[option]
+            if rest > 0 and ends[rest, classes - 1, layers - 1] == starts[rest, 0, 1]:
+                continue
             digits(t, g, inside)
-            fits = True
+            ring_s = ring_byte = ring_joule = 0.0
+            many = size[g] > 1
+            if many:
+                ring_s = 2.0 * (size[g] - 1) * t.ring_latency[g]
+                ring_byte, ring_joule = 2.0 * (size[g] - 1) * t.ring_byte[g], t.ring_joule[g]
+            if rest == 0:
+                for y0 in range(layers if front else 1):
+                    if reach[g, 1, y0] < layers:
+                        continue
+                    own = (work[layers] - work[y0]) * unit
+                    E = (work[layers] - work[y0]) * joule + (t.tied_j if y0 > 0 else 0.0)
+                    reduce = 0.0
+                    if many:
+                        bytes_ = gradient[layers] - gradient[y0] + (t.tied if y0 == 0 else 0.0)
+                        if bytes_ > 0.0:
+                            reduce = ring_s + bytes_ * ring_byte
+                            E += bytes_ * ring_joule
+                    H = micro * own
+                    if y0 == 0:
+                        total = per_s * (H + reduce) + E
+                        if H + reduce <= most_s and total < root[z]:
+                            root[z] = total
+                            how[z, 0], how[z, 1], how[z, 2] = option, layers, -1
+                        continue
+                    if high[own_kind, y0] < H or not hopeful(front_s, front_a, front_j, cells, c, own_kind, y0, H, E,
+                                                             H + reduce, per_s, target):
+                        continue
+                    X = (reduce if common else H + reduce) if hybrid else own
+                    at = max(min(int((H - low[y0]) * scale[own_kind, y0]), apart - 1), 0)
+                    at += (own_kind * layers + y0) * buckets
+                    if hybrid:
+                        keep(scratch, source, at, option, layers, -1, H, E, own, X, 1.0)
+                    else:
+                        keep(scratch, source, at, option, layers, -1, H, E, own, X, np.inf)
+                continue
             for a in range(k):
                 behind[a] = every[a] - inside[a]
-                fits = fits and behind[a] >= 0
-            if not fits:
-                continue
-            rest, own_kind = z - g, t.kind[g]
-            if rest == 0:
-                for y0 in range(layers if fastest > 0.0 else 1):
-                    if t.reach[g, 1, y0] >= layers:
-                        label = extend(t, option, t.size[g], y0, layers, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
-                                       True)
-                        if y0 > 0:
-                            put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target,
-                                ahead_speeds, stages)
-                        elif label[5] <= most_s and per_s * label[5] + label[1] < root[z]:
-                            root[z] = per_s * label[5] + label[1]
-                            how[z, 0], how[z, 1], how[z, 2], how[z, 3] = option, layers, -1, -1
-                continue
             # a group takes the labels of what is behind it merged over what comes first there
             begin = k + 1 if own_kind == k else 0
-            stop = k if not t.hybrid else (k + 2 if own_kind == k else k + 1)
+            stop = k if not hybrid else (k + 2 if own_kind == k else k + 1)
             for kind in range(begin, stop):
                 if kind < k and behind[kind] == 0:
                     continue
+                if ends[rest, kind, layers - 1] == starts[rest, kind, 1]:
+                    continue
                 over, back, late, late_back, joules = link(t, g, inside, rest, behind, kind)
+                hop, busy = over + back + late + late_back, (micro - 1) * max(over, back)
+                there, home = over + late, back
                 for y1 in range(1, layers):
-                    for j in range(buckets):
-                        one = labels[rest, kind, y1, j]
-                        if one[0] == np.inf:
-                            continue
-                        place = min(int(one[4]) + 1 if t.hybrid else t.size[z], farthest)
-                        for y0 in range(y1 - 1 if fastest > 0.0 else 0, -1, -1):
-                            work = t.forward[y1] - t.forward[y0] + t.backward[y1] - t.backward[y0]
-                            if t.micro * t.unit_s[option] * work > most_s or t.reach[g, place, y0] < y1:
+                    for label in range(starts[rest, kind, y1], ends[rest, kind, y1]):
+                        H1, E1, R1 = values[label, 0] + hop, values[label, 1] + joules, values[label, 2] + hop
+                        X1, r1 = values[label, 3], values[label, 4]
+                        place = min(int(r1) + 1 if hybrid else size[z], farthest)
+                        stages = int(r1) + 1 if hybrid else 0
+                        handed = air_least * (r1 * micro if hybrid else (size[z] - 1) * micro)
+                        rank = (min(stages, ranks) - 1) * apart if hybrid else 0
+                        for y0 in range(y1 - 1, -1, -1):
+                            if y0 > 0 and not front:
+                                continue
+                            done = work[y1] - work[y0]
+                            both = done * unit
+                            own = micro * both
+                            if own > most_s or reach[g, place, y0] < y1:
                                 break
-                            label = extend(t, option, t.size[z], y0, y1, over, back, late, late_back, one[0],
-                                           one[1] + joules, one[2], one[3], one[4], False)
-                            if label[5] > most_s:
+                            trip = both + R1
+                            h = max(own, both + H1, trip + busy, handed + both)
+                            f = (forward[y1] - forward[y0]) * unit
+                            longest = max(f, both - f)
+                            if hybrid:
+                                q = min(stages, micro + 1)
+                                turn = turning(micro, step[q], most[q], both, longest, trip)
+                                if stages > ranks:
+                                    for other in range(q + 1, min(size[z], micro + 1) + 1):
+                                        turn = min(turn, turning(micro, step[other], most[other], both, longest, trip))
+                            else:
+                                turn = turning(micro, step_all, most_all, both, longest, trip)
+                                turn = max(turn, turning(micro, step_two, most_two, both, longest, both + hop + X1))
+                                if size[z] >= 3:
+                                    turn = max(turn, turning(micro, step_three, most_three, both, longest,
+                                                             both + hop + r1))
+                            h = max(h, turn)
+                            if h > most_s:
+                                break
+                            if y0 > 0 and h > high[own_kind, y0]:
+                                continue
+                            E = E1 + done * joule
+                            reduce = 0.0
+                            if many:
+                                bytes_ = gradient[y1] - gradient[y0]
+                                if bytes_ > 0.0:
+                                    reduce = ring_s + bytes_ * ring_byte
+                                    E += bytes_ * ring_joule
+                            T, X, r = h, both, both + hop + X1
+                            if hybrid:
+                                r = r1 + 1.0
+                                if common:
+                                    X = X1 + reduce
+                                    last = max(f + there + H1 - hop + home, f + handed)
+                                    if stages <= ranks:
+                                        sent = trip + (micro - 1) * f + (micro - step[q]) * (both - f)
+                                        if most[q] >= 2:
+                                            sent = max(sent, 2.0 * trip + (micro - 1 - step[q]) * both)
+                                            sent = max(sent, most[q] * trip + (
+                                                micro - 1 - (most[q] - 1) * step[q]) * both)
+                                        last = max(last, sent - (both - f) - late_back)
+                                    T = max(h + reduce, last + X)
+                                else:  # its own all-reduce follows its last backward pass
+                                    X = max(h + reduce, f + there + X1)
+                                    T = max(h, X)
+                            if most_s < T:
                                 break
                             if y0 > 0:
-                                put(t, labels, z, own_kind, y0, label, per_s, left, fastest, most_s, scale_s, target,
-                                ahead_speeds, stages)
+                                if hopeful(front_s, front_a, front_j, cells, c, own_kind, y0, h, E, T, per_s, target):
+                                    at = max(min(int((h - low[y0]) * scale[own_kind, y0]), apart - 1), 0) + rank
+                                    at += (own_kind * layers + y0) * buckets
+                                    keep(scratch, source, at, option, y1, label, h, E, trip, X, r)
                                 continue
                             # the tied table follows the last pass of the first stage, and all else on one medium
-                            least = max(label[5] + (t.tied_s if t.common else 0.0), label[0] + t.tied_s)
-                            if least <= most_s and per_s * least + label[1] < root[z]:
-                                root[z] = per_s * least + label[1]
-                                how[z, 0], how[z, 1], how[z, 2], how[z, 3] = option, y1, kind, j
-        merge(t, labels, z)
-
-
-@kernel
-def trace(t: Tables, labels: Labels, z: int, how: IntArray, stages: IntArray) -> int:
-    """Stages (option, first layer, end) of a pipeline whose labels lead to the root label of z; how many, 0: none.
-
-    Merged labels have no pipeline of their own: at every step the one that exceeds the label least is followed.
-    """
-    k, layers, buckets = t.number.size, t.forward.size - 1, labels.shape[3]
-    farthest = t.reach.shape[1] - 1
-    every, inside, behind = np.zeros(k, np.int64), np.zeros(k, np.int64), np.zeros(k, np.int64)
-    option, y1, kind, j = how[z, 0], how[z, 1], how[z, 2], how[z, 3]
-    stages[0, 0], stages[0, 1], stages[0, 2] = option, 0, y1
-    count = 1
-    rest = z - t.group[option]
-    while rest > 0:
-        digits(t, rest, every)
-        aim = labels[rest, kind, y1, j]
-        least, best_option, best_end, best_kind, best_j = np.inf, -1, -1, -1, -1
-        for option in range(t.group.size):
-            g = t.group[option]
-            if g > rest:
-                break
-            own_kind = t.kind[g]
-            if kind <= k and own_kind != kind:
-                continue
-            digits(t, g, inside)
-            fits = True
-            for a in range(k):
-                behind[a] = every[a] - inside[a]
-                fits = fits and behind[a] >= 0
-            if not fits:
-                continue
-            left = rest - g
-            begin = k + 1 if own_kind == k else 0
-            stop = k if not t.hybrid else (k + 2 if own_kind == k else k + 1)
-            for other in range(begin if left > 0 else 0, stop if left > 0 else 1):
-                if left > 0 and other < k and behind[other] == 0:
-                    continue
-                over, back, late, late_back, joules = 0.0, 0.0, 0.0, 0.0, 0.0
-                if left > 0:
-                    over, back, late, late_back, joules = link(t, g, inside, left, behind, other)
-                for end in range(y1 + 1, layers + 1):
-                    if (left == 0) != (end == layers):
+                            least = max(T + (t.tied_s if common else 0.0), h + t.tied_s)
+                            if least <= most_s and per_s * least + E < root[z]:
+                                root[z] = per_s * least + E
+                                how[z, 0], how[z, 1], how[z, 2] = option, y1, label
+        # labels of any first stage, for groups in front; then all without what is dominated
+        if hybrid:
+            for y in range(1, layers):
+                for kind in range(k + 1):
+                    for j in range(buckets):
+                        at, into = (kind * layers + y) * buckets + j, ((k + 1) * layers + y) * buckets + j
+                        one = scratch[at]
+                        if one[0] < np.inf:
+                            keep(scratch, source, into, source[at, 0], source[at, 1], source[at, 2], one[0], one[1],
+                                 one[2], one[3], one[4])
+        for kind in range(classes):
+            starts[z, kind, 0] = ends[z, kind, 0] = count
+            for y in range(1, layers):
+                starts[z, kind, y] = count
+                base = (kind * layers + y) * buckets
+                for j in range(buckets):
+                    one = scratch[base + j]
+                    if one[0] == np.inf:
                         continue
-                    for i in range(buckets if left > 0 else 1):
-                        H, E, R, X, r = 0.0, 0.0, 0.0, 0.0, 0.0
-                        if left > 0:
-                            one = labels[left, other, end, i]
-                            if one[0] == np.inf:
-                                continue
-                            H, E, R, X, r = one[0], one[1] + joules, one[2], one[3], one[4]
-                        place = min(int(r) + 1 if t.hybrid or left == 0 else t.size[rest], farthest)
-                        if t.reach[g, place, y1] < end:
-                            continue
-                        label = extend(t, option, t.size[rest], y1, end, over, back, late, late_back, H, E, R, X, r,
-                                       left == 0)
-                        excess = max(label[0] / aim[0] - 1.0, 0.0)
-                        if aim[1] > 0.0:
-                            excess += max(label[1] / aim[1] - 1.0, 0.0)
-                        if t.hybrid and aim[3] > 0.0:
-                            excess += max(label[3] / aim[3] - 1.0, 0.0)
-                        if excess < least:
-                            least, best_option, best_end, best_kind, best_j = excess, option, end, other, i
-        if best_option < 0:
-            return 0
-        stages[count, 0], stages[count, 1], stages[count, 2] = best_option, y1, best_end
-        count += 1
-        rest -= t.group[best_option]
-        y1, kind, j = best_end, best_kind, best_j
-    return count if y1 == layers else 0
+                    better = False
+                    for i in range(j // apart * apart, j):
+                        other = scratch[base + i]
+                        if other[0] <= one[0] and other[1] <= one[1] and other[2] <= one[2] and other[3] <= one[3] and (
+                                other[4] <= one[4]):
+                            better = True
+                            break
+                    if better:
+                        one[0] = np.inf
+                        continue
+                    if count == out.shape[0]:
+                        out, origin = np.concatenate((out, out)), np.concatenate((origin, origin))
+                    for i in range(4):
+                        out[count, i] = lowered(one[i])
+                    out[count, 4] = one[4] if hybrid else lowered(one[4])
+                    for i in range(3):
+                        origin[count, i] = source[base + j, i]
+                    count += 1
+                ends[z, kind, y] = count
+    return out[:count].copy(), origin[:count].copy()

@@ -2,6 +2,7 @@ r"""Lower bounds and plans of all pipelines, by the dynamic program of `layered`
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgealloc.formulations.pool_training.certificate.device_types import RANKS, DeviceTypes, PoolData
-from edgealloc.formulations.pool_training.certificate.layered import Tables, sweep, trace, work_ahead
+from edgealloc.formulations.pool_training.certificate.device_types import DeviceTypes, PoolData
+from edgealloc.formulations.pool_training.certificate.fronts import fronts
+from edgealloc.formulations.pool_training.certificate.layered import Tables, sweep, work_ahead
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight
 from edgealloc.formulations.pool_training.search.fastcost import FastCost
@@ -29,7 +31,10 @@ IntArray = npt.NDArray[np.int64]
 GUARD: Final = 1e-9
 #: Work of one call of the kernel, between two looks at the clock.
 CHUNK: Final = 2e7
-#: Bytes that labels may take.
+#: Intervals of the time of an iteration that fronts are known for, where energy has a weight.
+CELLS: Final = 8
+#: Bytes of a label, and those that all labels or all fronts may take.
+LABEL_BYTES: Final = 32.0
 MOST_BYTES: Final = 8e8
 
 
@@ -47,7 +52,7 @@ class Layered:
 
     types: DeviceTypes
     tables: Tables
-    labels: npt.NDArray[np.float32]
+    origin: npt.NDArray[np.int32]
     root: FloatArray
     how: IntArray
     bound: float
@@ -63,24 +68,32 @@ class Layered:
         for z in order:
             if not self.root[z] < below:
                 return
-            stages = np.zeros((int(self.types.size[z]), 3), dtype=np.int64)
-            count = trace(self.tables, self.labels, int(z), self.how, stages)
-            plan = self._plan(cost, stages[:count]) if count else None
+            plan = self._plan(cost, self._stages(int(z)))
             if plan is not None:
                 yield plan
 
-    def _plan(self, cost: FastCost, stages: IntArray) -> Plan | None:
+    def _stages(self, z: int) -> list[tuple[int, int]]:
+        """(option, end) of the stages behind the root label of z, following the labels with the least H."""
+        option, end, label = self.how[z].tolist()
+        stages = [(option, end)]
+        while label >= 0:
+            option, end, label = self.origin[label].tolist()
+            stages.append((option, end))
+        return stages
+
+    def _plan(self, cost: FastCost, stages: list[tuple[int, int]]) -> Plan | None:
         types, problem = self.types, self.types.data.problem
         free = [sorted(np.flatnonzero(types.kinds == a).tolist(), key=lambda i: (-problem.flops_per_s[i], i))
                 for a in range(types.types)]
         groups: list[tuple[int, ...]] = []
-        for option in stages[:, 0]:
+        for option, _ in stages:
             code, group = int(self.tables.group[option]), []
             for a in range(types.types):
                 for _ in range(code // int(types.stride[a]) % (int(types.count[a]) + 1)):
                     group.append(free[a].pop(0))
             groups.append(tuple(group))
-        return group_plan(cost, self.parallelism, groups, tuple(int(b - a) for a, b in stages[:, 1:]))
+        edges = [0, *(end for _, end in stages)]
+        return group_plan(cost, self.parallelism, groups, tuple(b - a for a, b in itertools.pairwise(edges)))
 
 
 def group_plan(
@@ -126,7 +139,8 @@ def _cap(room: float, each: float, samples: int) -> int:
 def work_of(types: DeviceTypes, *, hybrid: bool, buckets: int) -> float:
     """Rough number of labels that are made, before any is dropped."""
     problem = types.data.problem
-    spans = problem.layers * (problem.layers + 1) / 2.0 * buckets
+    spans = problem.layers * (problem.layers + 1) / 2.0
+    spans *= 0.8 + 0.2 * buckets  # of more buckets more are empty
     singles = float(types.codes) * types.types**2
     if not hybrid:
         return singles * spans
@@ -169,31 +183,68 @@ def solve_layered(types: DeviceTypes, best: Incumbent, *, hybrid: bool, buckets:
     KeyboardInterrupt
     """
     problem, run = types.data.problem, best.run
-    kinds = types.types + 2 if hybrid else types.types
-    most_ranks = RANKS if hybrid else 1
-    if 20.0 * types.codes * kinds * problem.layers * buckets * most_ranks > MOST_BYTES:
-        return None
-    tables = types.tables(hybrid=hybrid)
-    shape = (types.codes, kinds, problem.layers, tables.ranks * buckets, 5)
+    classes = types.types + 2 if hybrid else types.types
     target = best.value * (1.0 - 0.9 * gap) if math.isfinite(best.value) else math.inf
+    tables = types.tables(hybrid=hybrid)
     per_second = problem.per_second + float(types.idle.min())
     least_energy = tables.joule_flop * types.data.work
     most_s = (target - least_energy) / per_second * (1.0 + GUARD) if per_second > 0.0 else math.inf
     if problem.deadline_s is not None:
         most_s = min(most_s, problem.deadline_s * (1.0 + 4.0 * GUARD))
-    single = problem.batch * types.data.work / float(problem.flops_per_s.max())
-    scale = most_s if 0.0 < most_s < math.inf else 2.0 * single
-    labels = np.full(shape, np.inf, dtype=np.float32)
-    root, how = np.full(types.codes, np.inf), np.full((types.codes, 4), -1, dtype=np.int64)
+    cells = _cells(types, most_s)
+    if 4.0 * types.codes * problem.layers * (2 * classes + len(cells) * (types.types + 3)) + 24.0 * types.codes * (
+        types.types + 2
+    ) * problem.layers * run.threads > MOST_BYTES:
+        return None
+    front_s = np.empty((len(cells), types.codes, types.types + 1, problem.layers), dtype=np.float32)
+    front_a = np.empty((len(cells), types.codes, problem.layers), dtype=np.float32)
+    front_j = np.empty((len(cells), types.codes, problem.layers), dtype=np.float32)
+    root, how = np.full(types.codes, np.inf), np.full((types.codes, 3), -1, dtype=np.int64)
+    starts = np.zeros((types.codes, classes, problem.layers), dtype=np.int32)
+    ends = np.zeros_like(starts)
+    values, origin = np.empty((0, 5), dtype=np.float32), np.empty((0, 3), dtype=np.int32)
     step = max(1, int(types.codes * CHUNK / max(work_of(types, hybrid=hybrid, buckets=buckets), 1.0)))
+    shape = (types.codes, types.types + 2, problem.layers)
+
+    def front(i: int) -> None:
+        fronts(tables, cells[i, 0], cells[i, 1], target, np.empty(shape), np.empty(shape), np.empty(shape),
+               front_s[i], front_a[i], front_j[i])
+
+    def labels(codes: IntArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        return sweep(tables, values, starts, ends, codes, cells, front_s, front_a, front_j, buckets, most_s, target,
+                     root, how)
+
     with ThreadPoolExecutor(run.threads) as pool:
+        list(pool.map(front, range(len(cells))))
+        run.check_time()
         for devices in range(1, int(types.size.max()) + 1):
             # codes with as many devices do not see each other: any number of threads gives the same labels
-            level = np.flatnonzero(types.size == devices)
+            level, total = np.flatnonzero(types.size == devices), len(values)
+            new_values, new_origin = [values], [origin]
             for first in range(0, len(level), step * run.threads):
                 parts = [level[k : first + step * run.threads : run.threads] for k in range(first, first + run.threads)]
-                list(pool.map(lambda codes: sweep(tables, labels, codes, most_s, scale, target, root, how), parts))
+                for codes, (part, source) in zip(parts, pool.map(labels, parts), strict=True):
+                    starts[codes] += total
+                    ends[codes] += total
+                    total += len(part)
+                    new_values.append(part)
+                    new_origin.append(source)
                 run.check_time()
+                if LABEL_BYTES * total > MOST_BYTES:
+                    return None
+            values, origin = np.concatenate(new_values), np.concatenate(new_origin)
             run.report(f"{'hybrid' if hybrid else 'pipeline'} bound, {types.types} types", devices, best.value)
     bound = min(float(root.min()), target) * (1.0 - GUARD)
-    return Layered(types, tables, labels, root, how, bound)
+    return Layered(types, tables, origin, root, how, bound)
+
+
+def _cells(types: DeviceTypes, most_s: float) -> FloatArray:
+    """Intervals (C, 2) of the time of an iteration, together all that is of interest."""
+    problem = types.data.problem
+    least = problem.batch * types.data.work / float(problem.flops_per_s.sum()) * (1.0 - GUARD)
+    if problem.per_joule <= 0.0 or not least < most_s < math.inf:
+        return np.array([[0.0, most_s]])
+    edges = np.geomspace(least, most_s, CELLS + 1)
+    edges[0] = 0.0
+    edges[-1] = most_s
+    return np.stack([edges[:-1], edges[1:]], axis=1)
