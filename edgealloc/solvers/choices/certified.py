@@ -15,7 +15,7 @@ is the lower of that and the core's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -142,9 +142,8 @@ def greedy_choices(problem: Choices, order: str | Sequence[int] | IntArray = "re
 # ---- stages ---------------------------------------------------------------------------------------------------------
 
 
-def _ended(state: State, run: Run, work: object) -> None:
+def _ended(state: State, run: Run, work: Callable[[], None]) -> None:
     """Do the work, and note how it ended."""
-    assert callable(work)
     try:
         work()
     except TimeUpError:

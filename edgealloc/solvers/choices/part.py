@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -185,8 +186,8 @@ def _least_use(
     load += np.bincount(part.capacity[picked].ravel(), weights=part.use[picked].ravel(), minlength=load.size)
 
 
-def _in_threads(work: object, threads: int) -> None:
-    assert callable(work)
+def _in_threads(work: Callable[[int], None], threads: int) -> None:
+    """Work all ranges of agents."""
     if threads > 1:
         with ThreadPoolExecutor(min(threads, RANGES)) as pool:
             list(pool.map(work, range(RANGES)))
