@@ -197,7 +197,8 @@ class Scenario:
         """Draw a fleet of phones and boards of the catalog that fine-tune models on their own data.
 
         Four kinds of job take turns: BERT and OPT on tasks for which qualities of a similar model have been published.
-        Servers are L4, T4 and Jetson AGX Orin class, with one accelerator for ten jobs.
+        One kind keeps its data on the device. Servers are L4, T4 and Jetson AGX Orin class, with one accelerator for
+        five jobs.
 
         Parameters
         ----------
