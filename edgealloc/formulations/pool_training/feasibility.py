@@ -31,12 +31,13 @@ IntArray = npt.NDArray[np.int64]
 _SEARCH_S: Final = 10.0
 
 
-def memory_caps(problem: PoolTraining, parallelism: str) -> IntArray:
+def memory_caps(problem: PoolTraining, parallelism: str, slack: float = 1e-12) -> IntArray:
     """Most units of work that the memory of every device allows (D,), for parallelisms with one stage.
 
-    Units are samples (single, data), tokens (sequence) or heads (tensor); 0 where not even one fits.
+    Units are samples (single, data), tokens (sequence) or heads (tensor); 0 where not even one fits. Memories, and the
+    units that fit, are raised by a share `slack`.
     """
-    free = problem.memory_bytes - problem.overhead_bytes
+    free = problem.memory_bytes * (1.0 + slack) - problem.overhead_bytes
     whole = float(problem.state_bytes.sum()) - problem.tied_state_bytes
     kept = float(problem.activation_bytes.sum())
     if parallelism == "tensor":
@@ -47,7 +48,7 @@ def memory_caps(problem: PoolTraining, parallelism: str) -> IntArray:
         units, fixed, each = problem.tokens, whole, problem.batch * kept / problem.tokens
     else:
         units, fixed, each = problem.batch, whole, kept
-    room = (free - fixed) * (1.0 + 1e-12)
+    room = (free - fixed) * (1.0 + slack)
     with np.errstate(divide="ignore", invalid="ignore"):
         caps = np.where(room >= 0.0, np.floor(room / each) if each > 0.0 else units, 0.0)
     return np.clip(caps, 0, units).astype(np.int64)

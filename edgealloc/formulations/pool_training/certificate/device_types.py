@@ -10,6 +10,7 @@ is no faster than the i-th fastest of all its members, and so with memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,10 @@ class PoolData:
             self.ingress[i] = max(self._shared(airtime[(j, i)] for j in others).values(), default=0.0)
 
     @staticmethod
-    def _shared(uses: object) -> dict[int, float]:
+    def _shared(uses: Iterable[Mapping[int, float]]) -> dict[int, float]:
         """Media that occur in all of the dictionaries, with the least airtime."""
         result: dict[int, float] | None = None
-        for use in uses:  # type: ignore[attr-defined]
+        for use in uses:
             result = dict(use) if result is None else {
                 medium: min(seconds, use[medium]) for medium, seconds in result.items() if medium in use
             }

@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.formulations.pool_training.certificate.device_types import MEMORY_SLACK, DeviceTypes
+from edgealloc.formulations.pool_training.costs import work_units
+from edgealloc.formulations.pool_training.feasibility import memory_caps
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.search.incumbent import Incumbent
 from edgealloc.formulations.pool_training.search.rings import ring_order
@@ -60,17 +62,12 @@ class OneStage:
     bound: FloatArray
 
 
-def units_of(problem: PoolTraining, parallelism: str) -> int:
-    """Units of work that are shared."""
-    return {"sequence": problem.tokens, "tensor": problem.heads}.get(parallelism, problem.batch)
-
-
 def one_stage(types: DeviceTypes, parallelism: str) -> OneStage:
     """Bounds of all multisets of types."""
     problem = types.data.problem
-    units = units_of(problem, parallelism)
+    units = work_units(problem, parallelism)
     members = 1 if parallelism == "single" else min(units, problem.devices)
-    caps = most_units(problem, parallelism, MEMORY_SLACK)
+    caps = memory_caps(problem, parallelism, MEMORY_SLACK)
     code, seconds, joules = types.shares(units, caps, members, OPTIONS if problem.per_joule > 0.0 else 1,
                                          fluid=units > MOST_UNITS)
     flops = problem.batch * types.data.work / units
@@ -112,32 +109,15 @@ def one_stage(types: DeviceTypes, parallelism: str) -> OneStage:
     return OneStage(parallelism, code[first], total[first])
 
 
-def most_units(problem: PoolTraining, parallelism: str, slack: float) -> IntArray:
-    """Most units of work that memories allow, raised by a share `slack` (D,); 0 where not one fits."""
-    free = problem.memory_bytes * (1.0 + slack) - problem.overhead_bytes
-    whole = float(problem.state_bytes.sum()) - problem.tied_state_bytes
-    kept = problem.batch * float(problem.activation_bytes.sum())
-    units = units_of(problem, parallelism)
-    if parallelism == "tensor":
-        replicated = problem.batch * float(problem.replicated_activation_bytes.sum())
-        room, each = free - replicated, (whole + kept - replicated) / units
-    else:
-        room, each = free - whole, kept / units
-    caps = np.where(room >= 0.0, units, 0)
-    if each > 0.0:
-        caps = np.minimum(caps, np.floor(np.maximum(room, 0.0) / each * (1.0 + slack)))
-    return caps.astype(np.int64)
-
-
 def whole_plans(problem: PoolTraining, parallelism: str, members: tuple[int, ...]) -> Iterator[Plan]:
     """Good shares of given devices on a good ring, by time and energy of computing and waiting; none if none fit."""
-    units = units_of(problem, parallelism)
+    units = work_units(problem, parallelism)
     ring = ring_order(problem, members)
     devices = list(ring)
     flops = problem.batch * float(problem.forward_flops.sum() + problem.backward_flops.sum()) / units
     seconds = flops / problem.flops_per_s[devices]
     joules = (problem.busy_power_w[devices] - problem.idle_power_w[devices]) * seconds
-    caps = most_units(problem, parallelism, 1e-12)[devices]
+    caps = memory_caps(problem, parallelism)[devices]
     waiting = float(problem.idle_power_w[devices].sum())
     per_second = problem.per_second + problem.per_joule * waiting
     frugal = [(per_second, problem.per_joule)]
