@@ -95,7 +95,7 @@ def test_jobs_that_do_not_fit_together() -> None:
 def test_changes_mend_whatever_lacks() -> None:
     """Random fleets of which most lack something: after the changes an assignment exists, and limits only grow."""
     lacking = 0
-    for seed in range(60):
+    for seed in range(40):
         problem = random_fleet_problem(seed, 4, 2, seed % 3)
         diagnosis = problem.solve(gap=0.1).diagnosis
         if diagnosis is None:
@@ -113,4 +113,4 @@ def test_changes_mend_whatever_lacks() -> None:
                 assert (value <= before).all()
             else:
                 assert (value >= before).all()
-    assert lacking > 20
+    assert lacking > 12

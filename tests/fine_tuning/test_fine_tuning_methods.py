@@ -56,7 +56,7 @@ def shared_problem(jobs: int, room: float, seed: int = 0, **changes: Any) -> Fin
 def test_by_brute_force(method: str) -> None:
     """Optimal to the gap, bounds never above the optimum, infeasible exactly where nothing fits."""
     feasible = 0
-    for seed in range(90 if method == "certified" else 30):
+    for seed in range(60 if method == "certified" else 24):
         numbers = np.random.default_rng(seed)
         jobs, methods, servers = (int(one) for one in numbers.integers([1, 1, 0], [4, 4, 3]))
         problem = random_fleet_problem(seed, jobs, methods, servers)
@@ -70,7 +70,7 @@ def test_by_brute_force(method: str) -> None:
         assert solution.bound is not None
         assert optimum * (1.0 - 1e-12) <= solution.objective <= optimum * (1.0 + 1.01 * gap + 1e-9)
         assert solution.bound <= optimum * (1.0 + 1e-12)
-    assert feasible > 9
+    assert feasible > 7
 
 
 @pytest.mark.parametrize("room", [0.2, 0.5])
