@@ -265,7 +265,7 @@ def best_of_all(rows: Rows) -> TrendResult:
     if "certified" not in found:
         return TrendResult(statement, None, "the certified method found nothing")
     others = {name: value for name, value in found.items() if name != "certified"}
-    worst = ", ".join(f"{name} {100.0 * (value / found['certified'] - 1.0):.3g} % more"
+    worst = ", ".join(f"{name} {value / found['certified']:.3g} times its objective"
                       for name, value in sorted(others.items(), key=lambda one: one[1]))
     return TrendResult(statement, all(found["certified"] <= value for value in others.values()), worst)
 
