@@ -59,9 +59,11 @@ def pipeline_bound(times: PipelineTimes) -> float:
     3. busy hand-over: :math:`\sum_q (t_q + c_q + c'_q) + (M-1) o_p`, where :math:`o_p` is the occupancy of one hand-
        over: the first cannot begin before the stages up to p have worked, and after the last its micro-batch finishes
        the round trip.
-    4. window: micro-batch :math:`jK_p` enters stage p only when micro-batch :math:`(j-1)K_p` has left it, so
-       :math:`\sum_{q<p} (t_q + c_q + c'_q) + J R_p + (M - 1 - (J-1) K_p) b_p` with the round trip :math:`R_p =
-       \sum_{q \ge p} t_q + \sum_{q \ge p} (c_q + c'_q)` and :math:`J = \lceil M/K_p \rceil`.
+    4. window: micro-batch :math:`m + K_p` enters stage p only when micro-batch m has left it after its round trip
+       :math:`R_p = \sum_{q \ge p} (t_q + c_q + c'_q)`, and in between stage p can be followed through whole micro-
+       batches. So, after :math:`\sum_{q<p} (t_q + c_q + c'_q)`, with one round trip :math:`R_p + (M - K_p)\, t_p +
+       (K_p - 1) \max(f_p, b_p)` (the first waits for no backward pass, the last for no forward pass), and with
+       :math:`2 \le n \le \lceil M/K_p \rceil` of them :math:`n R_p + (M - 1 - (n-1) K_p)\, t_p`.
     5. busy medium: a hand-over happens after :math:`f_0` and is followed by :math:`b_0`; all-reduces come after all
        hand-overs of a medium.
     6. busy stage and medium: the last gradients cross boundary q of a medium only when the stages behind it have
@@ -91,8 +93,10 @@ def pipeline_bound(times: PipelineTimes) -> float:
         best = max(best, before + m * total[p] + times.tied_s)
         best = max(best, arrive + behind[p] + times.reduce[p] + ends)
         limit = times.limits[p]
-        rounds = -(-m // limit)
-        best = max(best, before + rounds * tail + (m - 1 - (rounds - 1) * limit) * times.backward[p] + times.tied_s)
+        window = tail + (m - limit) * total[p] + (limit - 1) * max(times.forward[p], times.backward[p])
+        for turns in {2, -(-m // limit)} if m > limit else ():
+            window = max(window, turns * tail + (m - 1 - (turns - 1) * limit) * total[p])
+        best = max(best, before + window + times.tied_s)
         if p + 1 < stages:
             busy = max(times.over[p][0], times.back[p][0])
             best = max(best, round_trip + (m - 1) * busy + times.tied_s)
