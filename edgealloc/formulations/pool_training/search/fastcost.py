@@ -7,6 +7,7 @@ is priced by `PoolTraining.evaluate`.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from edgealloc.compiled import anything_cached
 from edgealloc.core.run import Run
 from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.schedule import in_flight, messages_between
-from edgealloc.formulations.pool_training.search.clock import pipeline_seconds
+from edgealloc.formulations.pool_training.search.clock import fastest, new_clock
 from edgealloc.formulations.pool_training.timetables import hand_over_ticks, ticks
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ Hop = tuple[float, float, tuple[int, ...], float]
 
 @cache
 def _compile_clock() -> None:
-    none, order = np.zeros(0), np.zeros(0, dtype=np.int64)
-    start = np.zeros(1, dtype=np.int64)
-    one = np.ones(1, dtype=np.int64)
-    pipeline_seconds(np.ones(1), np.ones(1), one, one, one, 1, none, none, start, order, none, order, start, order, 0,
-                     start)
+    clock = new_clock(1, 1, 1, 1)
+    clock.counts[2, 0] = 1
+    fastest(clock, 1, 1, 0, 0, np.zeros(1, dtype=np.int64), math.inf)
 
 
 def warm_up(run: Run) -> None:
@@ -162,7 +161,7 @@ class FastCost:
         energy = idle = 0.0
         for p in range(stages):
             a, b = starts[p], starts[p + 1]
-            ahead, home = self._flops(a, b)
+            ahead, home = self.flops(a, b)
             for i, share in zip(groups[p], shares[p], strict=True):
                 # the schedule's own expressions: who is first among equals can hang on the last bit of a duration
                 forward[p] = max(forward[p], share * ahead / self.speed[i])
@@ -186,7 +185,7 @@ class FastCost:
         time = self._seconds(in_flight(parallelism, stages, count), forward, backward, pairs, rings)
         return time, energy + idle * time
 
-    def _flops(self, a: int, b: int) -> tuple[float, float]:
+    def flops(self, a: int, b: int) -> tuple[float, float]:
         """FLOP per sample of layers a to b - 1, forward and backward, summed as the schedule does."""
         known = self._parts.get((a, b))
         if known is None:
@@ -204,17 +203,20 @@ class FastCost:
         ahead, home = ticks(forward, backward)
         first, used = _rows(media)
         ring_first, ring_used = _rows([ring[2] for ring in rings])
-        return float(pipeline_seconds(
-            np.array(forward), np.array(backward), np.array(ahead), np.array(home), np.array(limits, dtype=np.int64),
-            self.problem.micro_batches,
-            np.array([hop[0] for hop in hops]), np.array([hop[1] for hop in hops]), first, used,
-            np.array([ring[0] for ring in rings]), np.array([ring[1] for ring in rings], dtype=np.int64), ring_first,
-            ring_used, self.problem.network.media,
-            np.array(hand_over_ticks(media)),
-        ))
+        count, stages = self.problem.micro_batches, len(limits)
+        media_count = self.problem.network.media
+        clock = new_clock(stages, count, media_count, max(len(used), len(ring_used)))
+        clock.seconds[:2] = forward, backward
+        clock.counts[:3] = ahead, home, limits
+        clock.hops[0, :len(hops)], clock.hops[1, :len(hops)] = [hop[0] for hop in hops], [hop[1] for hop in hops]
+        clock.hops[2, :len(rings)] = [ring[0] for ring in rings]
+        clock.lists[0, :len(first)], clock.lists[1, :len(ring_first)] = first, ring_first
+        clock.lists[2, :len(rings)] = [ring[1] for ring in rings]
+        clock.entries[0, :len(used)], clock.entries[1, :len(ring_used)] = used, ring_used
+        ratios = np.array(hand_over_ticks(media), dtype=np.int64)
+        return float(fastest(clock, stages, count, len(rings), media_count, ratios, math.inf)[0])
 
 
-def _rows(lists: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
+def _rows(lists: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
     """Lists of different lengths as one, and where each begins."""
-    first = np.array([0, *itertools.accumulate(len(one) for one in lists)], dtype=np.int64)
-    return first, np.array([entry for one in lists for entry in one], dtype=np.int64)
+    return [0, *itertools.accumulate(len(one) for one in lists)], [entry for one in lists for entry in one]

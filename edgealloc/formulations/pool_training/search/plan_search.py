@@ -18,20 +18,20 @@ __all__ = ["PlanSearch"]
 
 #: Stages of the longest chain that is tried before anything is known.
 MOST_FIRST: Final = 8
-#: Steps of a round at most, and by the square of the number of devices.
-MOST_STEPS: Final = 4000
-STEPS_PER_PAIR: Final = 30
+#: Steps of a round at least and at most, and by the square of the number of devices.
+STEPS: Final = (6000, 40_000)
+STEPS_PER_PAIR: Final = 140
 #: Heats of the rounds in turn.
-HEATS: Final = (0.03, 0.01, 0.05)
+HEATS: Final = (0.1, 0.03, 0.3)
 #: Heat and share of the steps for plans that are good already.
 WARM: Final = (0.004, 0.1)
 #: Rounds without a better plan that end the search.
 PATIENCE: Final = 6
 #: Starts that are remembered for each parallelism.
 KEPT: Final = 6
-#: Seconds of a step for the square of the number of devices, with room to spare, and at least: they turn shares of the
-#: time limit into numbers of steps, so that the clock does not decide what is found.
-STEP_S: Final = (2e-6, 1e-4)
+#: Seconds of a step for every device and micro-batch, with room to spare, and at least: they turn shares of the time
+#: limit into numbers of steps, so that the clock does not decide what is found.
+STEP_S: Final = (4e-7, 1e-5)
 #: Shares of the time limit: candidates of the dynamic programs over orders (at most), first round, rounds after bounds.
 ORDERS: Final = 0.06
 FIRST: Final = 0.08
@@ -58,7 +58,7 @@ class PlanSearch:
         self.cost, self.best, self.kinds = cost, best, kinds
         self.annealing = Annealing(cost, best)
         devices = cost.problem.devices
-        self.steps = min(MOST_STEPS, STEPS_PER_PAIR * devices * devices)
+        self.steps = min(max(STEPS_PER_PAIR * devices * devices, STEPS[0]), STEPS[1])
         self.starts: dict[str, list[tuple[float, Plan]]] = {kind: [] for kind in kinds}
         self._more = LARGE[1] if devices > LARGE[0] else 1.0
         self._rounds = itertools.count()
@@ -71,10 +71,10 @@ class PlanSearch:
         TimeUpError
         KeyboardInterrupt
         """
-        run = self.best.run
+        run, devices = self.best.run, self.cost.problem.devices
         self._chains()
         until = run.seconds + self._more * ORDERS * run.time_limit_s
-        if "hybrid" in self.kinds:
+        if "hybrid" in self.kinds and devices > LARGE[0]:
             for value, plan in hybrid_plans(self.cost.problem, self.cost, run, quick=True):
                 self._keep(value, plan)
                 if run.seconds > until:
@@ -119,9 +119,10 @@ class PlanSearch:
         return self.best.run.seconds + 1.5 * self._more * share * self.best.run.time_limit_s
 
     def _steps(self, share: float) -> int:
-        per_pair, least = STEP_S
+        each, least = STEP_S
+        problem = self.cost.problem
         seconds = self._more * share * self.best.run.time_limit_s
-        return int(min(float(self.steps), seconds / max(per_pair * self.cost.problem.devices**2, least)))
+        return int(min(float(self.steps), seconds / max(each * problem.devices * problem.micro_batches, least)))
 
     def _start(self, kind: str, number: int) -> Plan | None:
         """The best in every other round, otherwise the others in turn."""
