@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -40,11 +40,18 @@ def _compile_clock() -> None:
     fastest(clock, 1, 1, 0, 0, np.zeros(1, dtype=np.int64), math.inf)
 
 
-def warm_up(run: Run) -> None:
-    """Compile what has to be compiled, once per machine, and start the run's clock after that."""
+def warm_up(run: Run, compile_kernels: Callable[[], None] = _compile_clock) -> None:
+    """Compile what has to be compiled, once per machine, and start the run's clock after that.
+
+    Parameters
+    ----------
+    run : Run
+    compile_kernels : callable
+        Calls every kernel that the method uses; those of `FastCost` by default.
+    """
     if not anything_cached("pool_training"):
         run.report("compiling the kernels, once per machine")
-    _compile_clock()
+    compile_kernels()
     run.restart_clock()
 
 
