@@ -10,6 +10,7 @@ not simulated to its end. Lengths are counted in steps, so that a seed always gi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,16 @@ from edgealloc.formulations.pool_training.search.filling import complete
 from edgealloc.formulations.pool_training.search.incumbent import Incumbent
 from edgealloc.formulations.pool_training.search.moves import ALONE, GROUPED, Numbers, chance, draw, new_numbers
 from edgealloc.formulations.pool_training.search.pricing import price
-from edgealloc.formulations.pool_training.search.tables import Net, Pool, Room, new_room, plan_of, pool_of, rows_of
+from edgealloc.formulations.pool_training.search.tables import (
+    OPEN,
+    Net,
+    Pool,
+    Room,
+    new_room,
+    plan_of,
+    pool_of,
+    rows_of,
+)
 
 __all__ = ["Annealing"]
 
@@ -107,6 +117,14 @@ class Annealing:
             pool, net = pool_of(self.cost, kind)
             self._known[kind] = pool, net, *new_room(pool, net)
         return self._known[kind]
+
+    def filled(self, kind: str, groups: Sequence[tuple[int, ...]]) -> Plan | None:
+        """The plan with these stages in this order whose layers have the least bound; None if none fits into memory."""
+        pool, net, room, _ = self.arrays(kind)
+        stages = len(groups)
+        rows = rows_of(pool, net, Plan(kind, tuple(groups), (0,) * stages, tuple((0,) * len(one) for one in groups)))
+        rows[:stages, OPEN] = 1
+        return plan_of(pool, rows, stages) if complete(pool, net, room, rows, stages, True) else None
 
     def anneal(self, plan: Plan, steps: int, heat: float, until_s: float = math.inf, enough: float = -math.inf) -> Plan:
         """The best plan met on the way from `plan`; it is offered to the incumbent, also if time runs out.

@@ -12,7 +12,7 @@ from edgealloc.formulations.pool_training.plan import Plan
 from edgealloc.formulations.pool_training.search.annealing import Annealing
 from edgealloc.formulations.pool_training.search.fastcost import FastCost
 from edgealloc.formulations.pool_training.search.incumbent import Incumbent
-from edgealloc.formulations.pool_training.search.partition import best_partition, pipeline_fits, score
+from edgealloc.formulations.pool_training.search.partition import pipeline_fits, score
 
 __all__ = ["PlanSearch"]
 
@@ -165,8 +165,8 @@ class PlanSearch:
         for count in range(1, min(problem.devices, problem.layers, MOST_FIRST) + 1):
             for kind in self.kinds:
                 for order in orders:
-                    found = best_partition(cost, kind, [(i,) for i in order[:count]], keep=2)
-                    if found is not None:
-                        self._keep(*found)
-                        self.best.offer(found[1])
+                    plan = self.annealing.filled(kind, [(i,) for i in order[:count]])
+                    if plan is not None:
+                        self._keep(score(cost, plan), plan)
+                        self.best.offer(plan)
                     self.best.run.check_time()
