@@ -32,6 +32,8 @@ KEPT: Final = 6
 #: Seconds of a step for every device and micro-batch, with room to spare, and at least: they turn shares of the time
 #: limit into numbers of steps, so that the clock does not decide what is found.
 STEP_S: Final = (4e-7, 1e-5)
+#: The part of that where every pair of devices has media of its own, and one timetable is enough.
+APART: Final = 0.3
 #: Shares of the time limit: candidates of the dynamic programs over orders (at most), first round, rounds after bounds.
 ORDERS: Final = 0.06
 FIRST: Final = 0.08
@@ -121,6 +123,8 @@ class PlanSearch:
     def _steps(self, share: float) -> int:
         each, least = STEP_S
         problem = self.cost.problem
+        if problem.network.media >= problem.devices * (problem.devices - 1):
+            each *= APART
         seconds = self._more * share * self.best.run.time_limit_s
         return int(min(float(self.steps), seconds / max(each * problem.devices * problem.micro_batches, least)))
 
