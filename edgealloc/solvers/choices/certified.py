@@ -32,6 +32,7 @@ from edgealloc.solvers.choices.milp import least_excess_milp, part_milp
 from edgealloc.solvers.choices.part import Part, whole_part
 from edgealloc.solvers.choices.prices import find_prices, prove_excess
 from edgealloc.solvers.choices.search import decided_bound, search_part
+from edgealloc.solvers.choices.smooth import smooth_prices
 from edgealloc.solvers.choices.state import Judge, State
 from edgealloc.solvers.pricing import GUARD
 
@@ -371,6 +372,8 @@ def _compile() -> None:
     state = State(tiny)
     part = whole_part(tiny, 1)
     assert part is not None
+    first = part.ask(np.zeros(1), 1)
+    smooth_prices(part, state, quiet, np.ones(1), first, math.inf, 1e-3)
     _, prices = find_prices(part, state, quiet)
     exchange(part, prices, state)
     search_part(part, prices, None, state, quiet, gap=0.0, nodes=1000)

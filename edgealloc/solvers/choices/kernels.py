@@ -144,16 +144,21 @@ def _allowed(o: int, now: int, use: FloatArray, capacity: IntArray, limit: Float
 @kernel
 def _best_relief(
     i: int, start: IntArray, cost: FloatArray, use: FloatArray, capacity: IntArray, prices: FloatArray,
-    limit: FloatArray, choice: IntArray, load: FloatArray,
+    limit: FloatArray, choice: IntArray, load: FloatArray, thrifty: bool,
 ) -> tuple[float, int]:
-    """The agent's move with the least priced cost per unit by which the sum of all excesses falls; (inf, -1): none."""
+    """The agent's move with the least priced cost per unit by which the sum of all excesses falls; (inf, -1): none.
+
+    If `thrifty`, no more than the excess of a capacity is worth its price: what a large move frees beyond it may stay
+    idle.
+    """
     slots = use.shape[1]
     now = choice[i]
     saved, here = 0.0, cost[now]
     for r in range(slots):
         c, u = capacity[now, r], use[now, r]
-        here += prices[c] * u
-        saved += max(0.0, load[c] - limit[c]) - max(0.0, load[c] - u - limit[c])
+        less = max(0.0, load[c] - limit[c]) - max(0.0, load[c] - u - limit[c])
+        here += prices[c] * (less if thrifty and load[c] > limit[c] else u)
+        saved += less
     least, pick = np.inf, -1
     if saved <= 0.0:
         return least, pick
@@ -173,9 +178,9 @@ def _best_relief(
 @kernel
 def repair(
     start: IntArray, cost: FloatArray, use: FloatArray, capacity: IntArray, prices: FloatArray, limit: FloatArray,
-    choice: IntArray, load: FloatArray,
+    choice: IntArray, load: FloatArray, thrifty: bool,
 ) -> float:
-    """Move agents off what is overloaded, cheapest relief first; returns the excess that is left.
+    """Move agents off what is overloaded, cheapest relief first (see `_best_relief`); returns the excess that is left.
 
     Keys wait in a heap and are computed anew before they are used.
     """
@@ -189,7 +194,7 @@ def repair(
         waiting = [(0.0, 0)]
         waiting.pop()
         for i in range(agents):
-            ratio, pick = _best_relief(i, start, cost, use, capacity, prices, limit, choice, load)
+            ratio, pick = _best_relief(i, start, cost, use, capacity, prices, limit, choice, load, thrifty)
             if pick >= 0:
                 waiting.append((ratio, i))
         heapq.heapify(waiting)
@@ -197,7 +202,7 @@ def repair(
         while len(waiting) > 0 and budget > 0:
             budget -= 1
             _, i = heapq.heappop(waiting)
-            ratio, pick = _best_relief(i, start, cost, use, capacity, prices, limit, choice, load)
+            ratio, pick = _best_relief(i, start, cost, use, capacity, prices, limit, choice, load, thrifty)
             if pick < 0:
                 continue
             if len(waiting) > 0 and ratio > waiting[0][0]:

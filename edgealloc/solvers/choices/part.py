@@ -15,7 +15,7 @@ from edgealloc.solvers.choices.data import RELAXED, Choices
 from edgealloc.solvers.choices.kernels import ask, survivors
 from edgealloc.solvers.pricing import GUARD
 
-__all__ = ["Answer", "Part", "reduced", "whole_part"]
+__all__ = ["RANGES", "Answer", "Part", "in_threads", "reduced", "whole_part"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -124,7 +124,7 @@ class Part:
             else:
                 _least_use(edges[k], edges[k + 1], self, prices, choice, value, loads[k])
 
-        _in_threads(work, threads if self.options > _THREADED else 1)
+        in_threads(work, threads if self.options > _THREADED else 1)
         room = self.limit + RELAXED
         total = math.fsum(value) - math.fsum(prices * room)
         slack = math.fsum(value) + math.fsum(prices * (np.abs(room) + 1.0))
@@ -186,7 +186,7 @@ def _least_use(
     load += np.bincount(part.capacity[picked].ravel(), weights=part.use[picked].ravel(), minlength=load.size)
 
 
-def _in_threads(work: Callable[[int], None], threads: int) -> None:
+def in_threads(work: Callable[[int], None], threads: int) -> None:
     """Work all ranges of agents."""
     if threads > 1:
         with ThreadPoolExecutor(min(threads, RANGES)) as pool:
@@ -206,7 +206,7 @@ def _surviving(problem: Choices, threads: int) -> tuple[IntArray, BoolArray]:
         survivors(edges[k], edges[k + 1], problem.start, problem.cost, problem.use, problem.capacity, limit, order,
                   keep)
 
-    _in_threads(work, threads if problem.options > _THREADED else 1)
+    in_threads(work, threads if problem.options > _THREADED else 1)
     return order, keep
 
 

@@ -5,6 +5,7 @@ r"""Prices of capacities: the best bound that they prove, choices made on the wa
     D(\pi) = \sum_i \min_{o} \Big( c_o + \sum_k \pi_k u_{ok} \Big) - \sum_k \pi_k, \qquad \pi \ge 0.
 
 (A convex cost :math:`f_k` of congestion would put :math:`\min_{0 \le l} f_k(l) - \pi_k l` in place of the last term.)
+Many agents make D nearly smooth: Newton's method comes first (`smooth`), the bundle method after it or alone.
 Without costs and with :math:`\pi \le 1` the same D is a lower bound of the sum of all excesses, so that a value above
 0 proves that nothing fits.
 """
@@ -21,6 +22,7 @@ from edgealloc.core.run import Run
 from edgealloc.solvers.bundle import Bundle
 from edgealloc.solvers.choices.kernels import mixed, overload_ratios
 from edgealloc.solvers.choices.part import Answer, Part
+from edgealloc.solvers.choices.smooth import smooth_prices
 from edgealloc.solvers.choices.state import State
 
 __all__ = ["find_prices", "prove_excess"]
@@ -31,6 +33,9 @@ IntArray = npt.NDArray[np.int64]
 #: Up to this many agents every one has cuts of its own in the bundle; beyond, agents share `GROUPS` of them.
 OWN_CUTS: Final = 64
 GROUPS: Final = 16
+#: From this many agents on, and up to so many capacities, prices are first looked for by Newton's method.
+MANY: Final = 500
+MOST_CURVED: Final = 512
 #: Without a choice that fits, prices are looked for no longer: they may be rising to infinity.
 BLIND: Final = 20
 #: Prices go up to this multiple of what all agents' dearest options cost together.
@@ -113,6 +118,11 @@ def find_prices(
     if most == 0.0:
         return best, best_prices
     prices = _first_prices(part, first) if start is None else start
+    if part.agents >= MANY and part.limit.size <= MOST_CURVED:
+        best, best_prices = smooth_prices(part, state, run, prices, first, floor, share, hot=start is None)
+        prices = best_prices
+        if state.gap() <= run.gap:
+            return best, best_prices
     scale = _scale(part, state, first)
     bundled = _Bundled(part, scale, prices, np.full(capacities, FAR * most))
     for iteration in range(iterations):

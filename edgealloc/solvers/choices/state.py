@@ -72,11 +72,11 @@ class State:
         self.choice, self.objective = choice.copy(), objective
         return True
 
-    def mend(self, part: Part, choice: IntArray, prices: FloatArray) -> bool:
+    def mend(self, part: Part, choice: IntArray, prices: FloatArray, *, thrifty: bool = False) -> bool:
         """Make a choice of a part fit, improve it by single moves and offer it; `choice` is changed."""
         load = part.load(choice)
         data = (part.start, part.cost, part.use, part.capacity)
-        if repair(*data, prices, part.limit, choice, load) <= 0.0:
+        if repair(*data, prices, part.limit, choice, load, thrifty) <= 0.0:
             fill(*data, prices, part.limit, choice, load)
         return self.offer(part.whole(choice))
 
