@@ -8,6 +8,8 @@
     python benchmarks/pool_methods.py --markdown docs/benchmarks
     python benchmarks/pool_methods.py --sizes 50x80:1 --networks wifi --weights time --seconds 60 \\
         --methods certified --name large_pools --markdown docs/benchmarks
+    python benchmarks/choices.py --agents 100,1000,10000,100000 --fleets 100x5,1000x10,10000x20 --highs 1000 \\
+        --markdown docs/benchmarks/choices.md
     python docs/update_numbers.py               all blocks
     python docs/update_numbers.py defects       only those named
 """

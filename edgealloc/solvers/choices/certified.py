@@ -46,7 +46,7 @@ _SHARE: Final = 0.9
 #: Rounds of prices and leaving out.
 _ROUNDS: Final = 6
 #: Nodes of the search before HiGHS is asked.
-_NODES: Final = 4_000_000
+_NODES: Final = 300_000
 #: Pairs of moves that are looked at.
 _PAIRS: Final = 20_000_000
 #: HiGHS is asked about cores of up to so many options, and about the least excess of small problems.
