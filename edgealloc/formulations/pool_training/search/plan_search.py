@@ -19,10 +19,11 @@ __all__ = ["PlanSearch"]
 #: Stages of the longest chain that is tried before anything is known.
 MOST_FIRST: Final = 8
 #: Steps of a round at least and at most, and by the square of the number of devices.
-STEPS: Final = (6000, 40_000)
+STEPS: Final = (6000, 20_000)
 STEPS_PER_PAIR: Final = 140
-#: Heats of the rounds in turn.
+#: Heats of the rounds in turn. A step changes less of a larger pool: heats fall with this power of its size over LARGE.
 HEATS: Final = (0.1, 0.03, 0.3)
+COOLER: Final = 1.5
 #: Heat and share of the steps for plans that are good already.
 WARM: Final = (0.004, 0.1)
 #: Rounds without a better plan that end the search.
@@ -31,7 +32,7 @@ PATIENCE: Final = 6
 KEPT: Final = 6
 #: Seconds of a step for every device and micro-batch, with room to spare, and at least: they turn shares of the time
 #: limit into numbers of steps, so that the clock does not decide what is found.
-STEP_S: Final = (4e-7, 1e-5)
+STEP_S: Final = (5e-7, 1e-5)
 #: The part of that where every pair of devices has media of its own, and one timetable is enough.
 APART: Final = 0.3
 #: Shares of the time limit: candidates of the dynamic programs over orders (at most), first round, rounds after bounds.
@@ -99,12 +100,13 @@ class PlanSearch:
     def more(self, enough: float, share: float = 1.0) -> None:
         """One round for every parallelism, with a share of the time limit."""
         number = next(self._rounds)
+        heat = HEATS[number % len(HEATS)] * min(1.0, LARGE[0] / self.cost.problem.devices) ** COOLER
         until, steps = self._until(share), self._steps(share)
         for kind in self.kinds:
             start = self._start(kind, number)
             if start is not None and self.best.value > enough:
                 part = 1.0 if len(self.kinds) == 1 else PIPELINES if kind == "pipeline" else 1.0 - PIPELINES
-                self._anneal(start, max(20, int(part * steps)), HEATS[number % len(HEATS)], until, enough)
+                self._anneal(start, max(20, int(part * steps)), heat, until, enough)
 
     def finish(self, enough: float) -> None:
         """Rounds until the plan is good enough, or none of the last few found a better one."""
