@@ -14,10 +14,11 @@ Places are counted from the end, r = 0 the last stage, so that the number of mic
 - T, and :math:`e_i \ge P^{idle}_i (T - T_{\max} (1 - x_i))`, :math:`e_i \ge P^{idle}_i T_{\min} x_i` for the energy of
   waiting, :math:`x_i = \sum_r x_{ir}`.
 
-Rows: memory of every stage with :math:`K_r`, exact also for the tied table of a single stage; T is at least bounds 1, 3
-and 4 of `bounds.pipeline_bound`, and the hand-overs of every medium in turn. Every pipeline with its time, energy and
-layers is a point of the model with an objective that is not larger, so that its minimum is a lower bound. With the
-memory of a pipeline of one stage it is also one for single devices, which keep more activations and take as long.
+Rows: memory of every stage with :math:`K_r`, exact also for the tied table of a single stage; T is at least bounds 1
+and 3 of `bounds.pipeline_bound`, round trips as often as a window allows, and the hand-overs of every medium in turn.
+Every pipeline with its time, energy and layers is a point of the model with an objective that is not larger, so that
+its minimum is a lower bound. With the memory of a pipeline of one stage it is also one for single devices, which keep
+more activations and take as long.
 
 Numbers are scaled: work by that of the model, time by `unit_s`, the objective by `unit`, bytes by the largest memory.
 """

@@ -17,7 +17,6 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from edgealloc.compiled import anything_cached
 from edgealloc.core.method import Outcome
 from edgealloc.core.problem import FEASIBILITY_TOLERANCE
 from edgealloc.core.run import Run, TimeUpError
@@ -26,7 +25,7 @@ from edgealloc.formulations.pool_training.certificate.device_types import Device
 from edgealloc.formulations.pool_training.certificate.pipelines import GUARD, fluid_bound, solve_layered, work_of
 from edgealloc.formulations.pool_training.certificate.whole_pool import ONE_STAGE, offer_sets, one_stage
 from edgealloc.formulations.pool_training.feasibility import diagnosis, least_missing
-from edgealloc.formulations.pool_training.search.fastcost import FastCost
+from edgealloc.formulations.pool_training.search.fastcost import FastCost, warm_up
 from edgealloc.formulations.pool_training.search.incumbent import Incumbent
 from edgealloc.formulations.pool_training.search.plan_search import PlanSearch
 
@@ -89,10 +88,7 @@ def run(problem: PoolTraining, run: Run) -> Outcome:
     attempts: list[str] = []
     termination = Termination.STAGES_EXHAUSTED
     try:
-        if not anything_cached("pool_training"):
-            run.report("compiling the kernels, once per machine")
-        _compile_kernels()
-        run.restart_clock()
+        warm_up(run, _compile_kernels)
         _stages(problem, cost, best, bounds, run, attempts)
     except TimeUpError:
         termination = Termination.TIME_LIMIT
