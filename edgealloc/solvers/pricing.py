@@ -25,7 +25,7 @@ from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
 from edgealloc.solvers.bundle import Bundle
 
-__all__ = ["GUARD", "Priced", "PricedProblem", "Pricing", "maximise_bound"]
+__all__ = ["GUARD", "Priced", "PricedProblem", "Pricing", "maximise_bound", "relative_gap"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -74,6 +74,17 @@ class PricedProblem(Protocol):
         """Likewise of a mixture (G, answers) of all choices asked for so far, in the order in which they were asked."""
 
 
+def relative_gap(objective: float, bound: float) -> float:
+    """``(objective - bound) / |objective|``, 0 at least; inf before both are known.
+
+    >>> relative_gap(2.0, 1.5), relative_gap(math.inf, 1.5)
+    (0.25, inf)
+    """
+    if not (math.isfinite(objective) and math.isfinite(bound)):
+        return math.inf
+    return max(0.0, (objective - bound) / max(abs(objective), 1e-300))
+
+
 @dataclass
 class Pricing:
     """State of the engine, also when it was stopped half-way.
@@ -109,9 +120,7 @@ class Pricing:
 
     def gap(self) -> float:
         """Relative gap so far, inf before anything is known."""
-        if not (math.isfinite(self.objective) and math.isfinite(self.bound)):
-            return math.inf
-        return max(0.0, (self.objective - self.bound) / max(abs(self.objective), 1e-300))
+        return relative_gap(self.objective, self.bound)
 
 
 def maximise_bound(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgealloc.core.status import Termination
 from edgealloc.errors import DataError, Fault
+from edgealloc.solvers.pricing import relative_gap
 
 __all__ = ["FITS", "RELAXED", "Choices", "ChoicesAnswer"]
 
@@ -175,6 +176,4 @@ class ChoicesAnswer:
     @property
     def gap(self) -> float:
         """Relative gap, inf before both ends are known."""
-        if not (math.isfinite(self.objective) and math.isfinite(self.bound)):
-            return math.inf
-        return max(0.0, (self.objective - self.bound) / max(abs(self.objective), 1e-300))
+        return relative_gap(self.objective, self.bound)

@@ -48,11 +48,34 @@ _RARE: Final = 1e-3
 
 
 @kernel
+def _weights(
+    low: int, high: int, cost: FloatArray, use: FloatArray, capacity: IntArray, prices: FloatArray, temperature: float,
+    out: FloatArray,
+) -> tuple[float, float, int]:
+    """Weights of an agent's options ``low : high`` into `out`: (least priced cost, sum, how many options count)."""
+    least, count = np.inf, 0
+    for o in range(low, high):
+        if cost[o] >= least + _FAR * temperature:
+            break
+        amount = cost[o]
+        for r in range(use.shape[1]):
+            amount += prices[capacity[o, r]] * use[o, r]
+        out[count] = amount
+        count += 1
+        least = min(least, amount)
+    weight = 0.0
+    for j in range(count):
+        out[j] = math.exp(max((least - out[j]) / temperature, -700.0))
+        weight += out[j]
+    return least, weight, count
+
+
+@kernel
 def soften(
     begin: int, end: int, start: IntArray, cost: FloatArray, use: FloatArray, capacity: IntArray, prices: FloatArray,
     temperature: float, value: FloatArray, load: FloatArray, curvature: FloatArray,
 ) -> None:
-    """Softened values (n,), average loads (C,) and, if `curved`, the sum of the covariances (C, C) of agents."""
+    """Softened values (n,), average loads (C,) and the sum of the covariances (C, C) of agents."""
     slots, capacities = use.shape[1], load.size
     mean, touched = np.zeros(capacities), np.empty(capacities, np.int64)
     seen = np.zeros(capacities, np.bool_)
@@ -61,20 +84,8 @@ def soften(
         longest = max(longest, start[i + 1] - start[i])
     total = np.empty(longest)
     for i in range(begin, end):
-        low, least, count = start[i], np.inf, 0
-        for o in range(low, start[i + 1]):
-            if cost[o] >= least + _FAR * temperature:
-                break
-            amount = cost[o]
-            for r in range(slots):
-                amount += prices[capacity[o, r]] * use[o, r]
-            total[count] = amount
-            count += 1
-            least = min(least, amount)
-        weight = 0.0
-        for j in range(count):
-            total[j] = math.exp(max((least - total[j]) / temperature, -700.0))
-            weight += total[j]
+        low = start[i]
+        least, weight, count = _weights(low, start[i + 1], cost, use, capacity, prices, temperature, total)
         value[i] = least - temperature * math.log(weight)
         found = 0
         for j in range(count):
@@ -106,26 +117,15 @@ def softened_shares(
     share: FloatArray,
 ) -> None:
     """Share (E',) of every option in its agent's softened choice; those below `_RARE` count as 0."""
-    slots = use.shape[1]
     for i in range(start.size - 1):
-        least, low, end = np.inf, start[i], start[i]
-        for o in range(low, start[i + 1]):
-            if cost[o] >= least + _FAR * temperature:
-                break
-            amount = cost[o]
-            for r in range(slots):
-                amount += prices[capacity[o, r]] * use[o, r]
-            share[o] = amount
-            least, end = min(least, amount), o + 1
-        weight = kept = 0.0
-        for o in range(low, end):
-            share[o] = math.exp(max((least - share[o]) / temperature, -700.0))
-            weight += share[o]
-        for o in range(low, end):
-            share[o] = share[o] / weight if share[o] > _RARE * weight else 0.0
-            kept += share[o]
-        for o in range(low, end):
-            share[o] /= kept
+        own = share[start[i] : start[i + 1]]
+        _, weight, count = _weights(start[i], start[i + 1], cost, use, capacity, prices, temperature, own)
+        kept = 0.0
+        for j in range(count):
+            own[j] = own[j] / weight if own[j] > _RARE * weight else 0.0
+            kept += own[j]
+        for j in range(count):
+            own[j] /= kept
 
 
 @kernel
@@ -172,6 +172,13 @@ def shares_at(part: Part, prices: FloatArray, temperature: float) -> FloatArray:
     return share
 
 
+def _rounded(part: Part, share: FloatArray) -> IntArray:
+    """A choice (n,) whose loads are nearly those of the shares."""
+    choice = np.empty(part.agents, dtype=np.int64)
+    rounded(part.start, part.use, part.capacity, share, np.zeros(part.limit.size), choice)
+    return choice
+
+
 def smooth_prices(
     part: Part, state: State, run: Run, prices: FloatArray, first: Answer, floor: float, least: float,
     hot: bool = True,
@@ -198,20 +205,16 @@ def smooth_prices(
     """
     best, best_prices = first.bound, np.zeros(prices.size)
     # where agents go back and forth between options, they give up about as much as an option costs beyond the cheapest
-    temperature = float(part.cost.mean()) or 1.0
-    coldest, low = COLDEST * temperature, best
-    temperature *= 1.0 if hot else COOLING**4
-    while temperature > coldest:
+    typical = float(part.cost.mean()) or 1.0
+    temperature, low = typical if hot else COOLING**4 * typical, best
+    while temperature > COLDEST * typical:
         prices = _climb(part, prices, temperature, run)
         answer = part.ask(prices, run.threads)
         gained = answer.bound - best
         if answer.bound > best:
             best, best_prices = answer.bound, prices.copy()
             state.prove(min(best, floor))
-        choice = np.empty(part.agents, dtype=np.int64)
-        share = shares_at(part, prices, temperature)
-        rounded(part.start, part.use, part.capacity, share, np.zeros(prices.size), choice)
-        state.mend(part, choice, prices)
+        state.mend(part, _rounded(part, shares_at(part, prices, temperature)), prices)
         run.report("smoothed prices", 0, state.objective, state.bound)
         if state.gap() <= run.gap:
             break
@@ -221,7 +224,7 @@ def smooth_prices(
         temperature *= COOLING
     for cold in DIVES if hot else ():
         if state.gap() > run.gap:
-            _dive(part, state, run, best_prices, cold * float(part.cost.mean()))
+            _dive(part, state, run, best_prices, cold * typical)
     return best, best_prices
 
 
@@ -230,8 +233,7 @@ def _dive(part: Part, state: State, run: Run, prices: FloatArray, temperature: f
     for _ in range(LEVELS):
         run.check_time()
         share = shares_at(part, prices, temperature)
-        choice = np.empty(part.agents, dtype=np.int64)
-        rounded(part.start, part.use, part.capacity, share, np.zeros(prices.size), choice)
+        choice = _rounded(part, share)
         state.mend(part, choice.copy(), prices)
         state.mend(part, choice, prices, thrifty=True)
         run.report("rounding", 0, state.objective, state.bound)

@@ -13,6 +13,7 @@ from edgealloc.core.status import Termination
 from edgealloc.solvers.choices.data import Choices, ChoicesAnswer
 from edgealloc.solvers.choices.kernels import fill, repair
 from edgealloc.solvers.choices.part import Part
+from edgealloc.solvers.pricing import relative_gap
 
 __all__ = ["Judge", "State"]
 
@@ -86,9 +87,7 @@ class State:
 
     def gap(self) -> float:
         """Relative gap, inf before anything is known."""
-        if not (math.isfinite(self.objective) and math.isfinite(self.bound)):
-            return math.inf
-        return max(0.0, (self.objective - self.bound) / max(abs(self.objective), 1e-300))
+        return relative_gap(self.objective, self.bound)
 
     def cutoff(self, gap: float) -> float:
         """Choices that cost at least this are of no interest; inf before a choice is known."""
