@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from edgealloc.errors import DataError, nearest
 
@@ -12,12 +12,42 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "check_format", "choices_lines", "find_figure", "save_result"]
+    from edgealloc.reproduce.trend import TrendResult
+
+__all__ = ["FORMATS", "ToldResult", "check_format", "choices_lines", "find_figure", "save_result"]
 
 #: Formats of the pictures.
 FORMATS: Final = ("png", "pdf", "svg")
 
 T = TypeVar("T")
+
+
+class ToldResult:
+    """How a figure of rows is told: to people by `text`, to machines by `record`."""
+
+    figure: Any
+    edition: str
+    rows: tuple[dict[str, Any], ...]
+    trends: tuple[TrendResult, ...]
+    choices: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    interrupted: bool
+
+    def text(self, *, assumptions: bool = True) -> str:
+        """A page, with or without what every figure shares."""
+        raise NotImplementedError
+
+    def record(self) -> dict[str, Any]:
+        """All of it for machines."""
+        return {"figure": self.figure.name, "title": self.figure.title, "edition": self.edition,
+                "interrupted": self.interrupted, "trends": self.trends, "choices": self.choices,
+                "assumptions": self.assumptions, "rows": self.rows}
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"FigureResult({self.figure.name!r}, {self.edition!r}, rows={len(self.rows)})"
 
 
 def find_figure(name: str, figures: Mapping[str, T]) -> T:

@@ -27,7 +27,7 @@ from edgealloc.reproduce.dong_2024.settings import (
     check_workload,
     choices,
 )
-from edgealloc.reproduce.results import choices_lines, find_figure, save_result
+from edgealloc.reproduce.results import ToldResult, choices_lines, find_figure, save_result
 from edgealloc.reproduce.trend import TrendResult
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ FIGURES: Final[dict[str, Figure]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class FigureResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FigureResult(ToldResult):
     """A figure with its data, what was found, and what was chosen.
 
     Attributes
@@ -193,12 +193,6 @@ class FigureResult:
         """
         return save_result(folder, self.stem, format, self.plot, {"": self.to_frame()})
 
-    def record(self) -> dict[str, Any]:
-        """All of it for machines."""
-        return {"figure": self.figure.name, "title": self.figure.title, "edition": self.edition,
-                "interrupted": self.interrupted, "trends": self.trends, "choices": self.choices,
-                "assumptions": self.assumptions, "rows": self.rows}
-
     def text(self, *, assumptions: bool = True) -> str:
         """A page: what was found and what was chosen, with or without what every figure of the workload shares."""
         lines = [f"Figure {self.figure.name}: {self.figure.title}"]
@@ -208,12 +202,6 @@ class FigureResult:
         lines += ["", "findings", *(f"  - {trend}" for trend in self.trends)]
         lines += choices_lines(self.choices, self.assumptions if assumptions else (), interrupted=self.interrupted)
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def __repr__(self) -> str:
-        return f"FigureResult({self.figure.name!r}, {self.edition!r}, rows={len(self.rows)})"
 
 
 def listing() -> list[dict[str, Any]]:

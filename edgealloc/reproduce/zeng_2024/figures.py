@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgealloc.core.run import Progress
 from edgealloc.errors import DataError
-from edgealloc.reproduce.results import choices_lines, find_figure, save_result
+from edgealloc.reproduce.results import ToldResult, choices_lines, find_figure, save_result
 from edgealloc.reproduce.trend import TrendResult
 from edgealloc.reproduce.zeng_2024 import trends as say
 from edgealloc.reproduce.zeng_2024.runs import BEST, CERTIFIED, PARALLELISMS, measure
@@ -141,8 +141,8 @@ FIGURES: Final[dict[str, Figure]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class FigureResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FigureResult(ToldResult):
     """A figure with its data, what was found, and what was chosen.
 
     Attributes
@@ -231,12 +231,6 @@ class FigureResult:
         """
         return save_result(folder, f"zeng_{self.figure.name}_{self.edition}", format, self.plot, {"": self.to_frame()})
 
-    def record(self) -> dict[str, Any]:
-        """All of it for machines."""
-        return {"figure": self.figure.name, "title": self.figure.title, "edition": self.edition,
-                "interrupted": self.interrupted, "trends": self.trends, "choices": self.choices,
-                "assumptions": self.assumptions, "rows": self.rows}
-
     def text(self, *, assumptions: bool = True) -> str:
         """A page: what was found and what was chosen, with or without what every figure of the testbed shares."""
         lines = [f"Figure {self.figure.name}: {self.figure.title}",
@@ -246,12 +240,6 @@ class FigureResult:
             lines += ["", f"certified plans: {self.proof()}"]
         lines += choices_lines(self.choices, self.assumptions if assumptions else (), interrupted=self.interrupted)
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def __repr__(self) -> str:
-        return f"FigureResult({self.figure.name!r}, {self.edition!r}, rows={len(self.rows)})"
 
 
 def listing() -> list[dict[str, Any]]:
