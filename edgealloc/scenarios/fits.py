@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from edgealloc.catalog import Catalog, DeviceEntry, ModelEntry, default_catalog
@@ -190,7 +191,7 @@ def _tunings(
         if not isinstance(one, str):
             faults.append(Fault("methods", f"holds {one!r}; give names or edgealloc.system.tuning.Tuning"))
             continue
-        plain = _collect(faults, lambda name=one: tuning_named(name))  # type: ignore[misc]
+        plain = _collect(faults, partial(tuning_named, one))
         if plain is None:
             continue
         try:
@@ -255,11 +256,11 @@ class _Case:
                 if words and self.fit(kept, self.batch, self.tokens):
                     return f"fits with {words}", _differences(tuning, kept)
             for kept, words in variants:
-                batch = _largest(self.batch - 1, lambda size, kept=kept: self.fit(kept, size, self.tokens))  # type: ignore[misc]
+                batch = _largest(self.batch - 1, partial(self.fit, kept, tokens=self.tokens))
                 if batch:
                     return f"fits with batch {batch}{_also(words)}", {"batch": batch, **_differences(tuning, kept)}
         for kept, words in (*plain, *coarse):
-            tokens = _largest(self.tokens - 1, lambda size, kept=kept: self.fit(kept, 1, size))  # type: ignore[misc]
+            tokens = _largest(self.tokens - 1, partial(self.fit, kept, 1))
             if tokens >= _LEAST_TOKENS:
                 one, first = ("", {}) if self.batch == 1 else ("batch 1 and ", {"batch": 1})
                 found = {**first, "tokens": tokens, **_differences(tuning, kept)}

@@ -13,6 +13,7 @@ from edgealloc.core.weights import Weights
 from edgealloc.formulations.fine_tuning.costs import option_costs
 from edgealloc.formulations.fine_tuning.problem import FineTuning
 from edgealloc.scenarios.builders.draws import drawn, stream
+from edgealloc.scenarios.builders.weights import chosen_weights
 from edgealloc.scenarios.fine_tuning.names import job_names, server_names, servers_called
 from edgealloc.scenarios.fine_tuning.schema import Document, JobGroup, ServerGroup
 from edgealloc.scenarios.fine_tuning.settings import (
@@ -140,7 +141,7 @@ def build(document: Document, catalog: Catalog, source: str, weights: Weights | 
         server_names=server_names(document),
         source=source,
     )
-    return problem.replace(weights=_weights(document, weights, problem))
+    return problem.replace(weights=chosen_weights(document.weights, weights, lambda: fastest_options(problem)))
 
 
 # ---- jobs -----------------------------------------------------------------------------------------------------------
@@ -320,14 +321,3 @@ def fastest_options(problem: FineTuning) -> tuple[float, float]:
     time, energy = np.concatenate(seconds), np.concatenate(joules)
     known = np.isfinite(time)
     return (float(time[known].mean()), float(energy[known].mean())) if known.any() else (1.0, 1.0)
-
-
-def _weights(document: Document, weights: Weights | None, problem: FineTuning) -> Weights:
-    declared = document.weights
-    chosen = weights or Weights(declared.delay, declared.energy, 0.0)
-    if chosen.reference is not None:
-        return chosen
-    given = {} if declared.reference is None else declared.reference.model_dump(exclude_none=True)
-    seconds, joules = fastest_options(problem)
-    defaults = {"delay": seconds if seconds > 0.0 else 1.0, "energy": joules if joules > 0.0 else 1.0}
-    return chosen.with_reference({**defaults, **given})

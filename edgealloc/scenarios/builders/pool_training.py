@@ -11,6 +11,7 @@ from edgealloc.catalog import Catalog
 from edgealloc.core.weights import Weights
 from edgealloc.formulations.pool_training.network import Topology
 from edgealloc.formulations.pool_training.problem import PoolTraining
+from edgealloc.scenarios.builders.weights import chosen_weights
 from edgealloc.scenarios.names import member_names
 from edgealloc.scenarios.pool_training.names import ACCESS_POINT, SWITCH
 from edgealloc.scenarios.pool_training.schema import DeviceGroup, Document, NetworkSection
@@ -72,7 +73,7 @@ def build(document: Document, catalog: Catalog, source: str, weights: Weights | 
         carbon_g_per_kwh=document.carbon_g_per_kwh,
         source=source,
     )
-    return problem.replace(weights=_weights(document, weights, problem))
+    return problem.replace(weights=chosen_weights(document.weights, weights, lambda: fastest_alone(problem)[1:]))
 
 
 def loads(document: Document, catalog: Catalog) -> LayerLoads:
@@ -205,13 +206,3 @@ def fastest_alone(problem: PoolTraining) -> tuple[int, float, float]:
     joules = problem.busy_power_w * seconds
     i = int(np.lexsort((joules, seconds))[0])
     return i, float(seconds[i]), float(joules[i])
-
-
-def _weights(document: Document, weights: Weights | None, problem: PoolTraining) -> Weights:
-    declared = document.weights
-    chosen = weights or Weights(declared.delay, declared.energy, 0.0)
-    if chosen.reference is not None:
-        return chosen
-    given = {} if declared.reference is None else declared.reference.model_dump(exclude_none=True)
-    _, seconds, joules = fastest_alone(problem)
-    return chosen.with_reference({"delay": seconds, "energy": joules if joules > 0.0 else 1.0, **given})

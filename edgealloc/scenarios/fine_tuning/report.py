@@ -21,6 +21,7 @@ from edgealloc.scenarios.fine_tuning.schema import (
     ZEROTH_ORDER_STEPS,
     Document,
     JobGroup,
+    ServerGroup,
 )
 from edgealloc.scenarios.fine_tuning.settings import group_model, method_tables, steps_of
 from edgealloc.scenarios.report import Number, device_numbers, model_numbers, section_numbers
@@ -183,8 +184,10 @@ def _devices(scenario: Scenario) -> list[Number]:
     """What the catalog says of the devices, where the file gives no number of its own."""
     document, rows = fleet_document(scenario), list[Number]()
     told: set[tuple[str, str]] = set()
-    used = [(group, name) for group in document.jobs for name in group.device or ()]
-    used += [(one, one.device) for one in document.servers if one.device is not None]  # type: ignore[misc]
+    used: list[tuple[JobGroup | ServerGroup, str]] = [
+        (group, name) for group in document.jobs for name in group.device or ()
+    ]
+    used += [(one, name) for one in document.servers if (name := one.device) is not None]
     for group, name in used:
         wanted = [
             field
