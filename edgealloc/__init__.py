@@ -22,6 +22,8 @@ _PUBLIC = {
     "Comparison": "edgealloc.comparison",
     "Costs": "edgealloc.formulations.split_training.allocation",
     "DataError": "edgealloc.errors",
+    "Deployment": "edgealloc.formulations.deployment.problem",
+    "DeploymentCosts": "edgealloc.formulations.deployment.rollout",
     "Diagnosis": "edgealloc.core.constraints",
     "EdgeallocError": "edgealloc.errors",
     "FaultReport": "edgealloc.formulations.pool_training.questions.faults",
@@ -38,6 +40,7 @@ _PUBLIC = {
     "PoolReport": "edgealloc.formulations.pool_training.questions.answers",
     "PoolTraining": "edgealloc.formulations.pool_training.problem",
     "Progress": "edgealloc.core.run",
+    "Rollout": "edgealloc.formulations.deployment.rollout",
     "Run": "edgealloc.core.run",
     "Scenario": "edgealloc.scenarios.scenario",
     "ServiceCostRatio": "edgealloc.formulations.split_training.service_ratio",
@@ -74,6 +77,8 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.deployment.problem import Deployment
+    from edgealloc.formulations.deployment.rollout import DeploymentCosts, Rollout
     from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
     from edgealloc.formulations.fine_tuning.problem import FineTuning
     from edgealloc.formulations.pool_training.network import Topology
@@ -100,13 +105,13 @@ if TYPE_CHECKING:
     from edgealloc.system.stability import Stability
 
 __all__ = [
-    "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Diagnosis", "EdgeallocError",
-    "FaultReport", "FineTuning", "FineTuningCosts", "FitsReport", "InfeasibleError", "Method",
-    "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining", "Progress",
-    "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError", "SplitTraining", "Stability", "Status", "Sweep",
-    "Termination", "Topology", "Weights", "__version__", "arrangements", "compare", "default_catalog", "faults",
-    "fits", "parallelisms", "pareto_front", "participants", "plan_pool", "register_method", "service_cost_ratio",
-    "sweep",
+    "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Deployment", "DeploymentCosts",
+    "Diagnosis", "EdgeallocError", "FaultReport", "FineTuning", "FineTuningCosts", "FitsReport", "InfeasibleError",
+    "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining",
+    "Progress", "Rollout", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError", "SplitTraining",
+    "Stability", "Status", "Sweep", "Termination", "Topology", "Weights", "__version__", "arrangements", "compare",
+    "default_catalog", "faults", "fits", "parallelisms", "pareto_front", "participants", "plan_pool", "register_method",
+    "service_cost_ratio", "sweep",
 ]
 
 

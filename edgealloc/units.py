@@ -143,7 +143,7 @@ def format_count(number: int, noun: str) -> str:
     >>> format_count(1, "device"), format_count(2, "device"), format_count(3, "micro-batch")
     ('1 device', '2 devices', '3 micro-batches')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith(('ch', 'ss')) else 's'}"
 
 
 def format_percent(part: float, whole: float) -> str:

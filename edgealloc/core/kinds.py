@@ -12,6 +12,7 @@ KINDS: Final[dict[str, str]] = {
     "split-training": "edgealloc.formulations.split_training.problem:SplitTraining",
     "pool-training": "edgealloc.formulations.pool_training.problem:PoolTraining",
     "fine-tuning": "edgealloc.formulations.fine_tuning.problem:FineTuning",
+    "deployment": "edgealloc.formulations.deployment.problem:Deployment",
 }
 
 

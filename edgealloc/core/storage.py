@@ -42,6 +42,8 @@ TYPES: Final[dict[str, str]] = {
     "pool-training/topology": "edgealloc.formulations.pool_training.network:Topology",
     "fine-tuning": "edgealloc.formulations.fine_tuning.problem:FineTuning",
     "fine-tuning/assignment": "edgealloc.formulations.fine_tuning.assignment:Assignment",
+    "deployment": "edgealloc.formulations.deployment.problem:Deployment",
+    "deployment/rollout": "edgealloc.formulations.deployment.rollout:Rollout",
 }
 
 
