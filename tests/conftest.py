@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+from stopped_clock import StoppedClock
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -18,3 +20,9 @@ _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, Hea
 settings.register_profile("ci", derandomize=True, max_examples=60, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile("nightly", max_examples=60 * max(NIGHTLY, 1), **_COMMON)  # type: ignore[arg-type]
 settings.load_profile("nightly" if NIGHTLY else "ci")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    """Runs see this clock, which a test lets run out at a line of progress."""
+    return StoppedClock(monkeypatch)

@@ -11,6 +11,7 @@ import pytest
 from instances import count, sized
 from limits_instances import sized_limited
 from limits_twin import Barrier, LimitsTwin
+from stopped_clock import StoppedClock
 
 import edgealloc as ea
 
@@ -30,7 +31,7 @@ def test_prove_is_exact_where_all_can_be_tried(seed: int) -> None:
     users, servers, layers = int(rng.integers(3, 8)), int(rng.integers(1, 4)), int(rng.integers(1, 4))
     problem = sized(seed, users, servers, layers, extreme=False)
     exact = problem.solve("exact", gap=1e-9).require()
-    proven = problem.solve("prove", gap=1e-9, threads=1, time_limit_s=20).require()
+    proven = problem.solve("prove", gap=1e-9, threads=1, time_limit_s=None).require()
     assert proven.status == ea.Status.OPTIMAL
     assert proven.objective == pytest.approx(exact.objective, rel=1e-8)
     assert proven.bound is not None
@@ -41,10 +42,11 @@ def test_prove_is_exact_where_all_can_be_tried(seed: int) -> None:
 @pytest.mark.parametrize("load", ["proportional", "congested"])
 @pytest.mark.parametrize(("users", "servers"), [(20, 3), (30, 4)])
 def test_middle_sizes_are_proven(users: int, servers: int, load: str) -> None:
-    """20 and 30 users to 1e-6 within 20 seconds, in both load families."""
+    """20 and 30 users to 1e-6, in both load families, by trees of a size that is searched in a second."""
     for seed in range(count(2)):
-        solution = scenario(users, servers, load, seed).solve("prove", gap=1e-6, threads=1, time_limit_s=20)
+        solution = scenario(users, servers, load, seed).solve("prove", gap=1e-6, threads=1, time_limit_s=None)
         assert solution.status == ea.Status.OPTIMAL, (seed, solution.attempts)
+        assert max((line.iteration for line in solution.history if line.stage == "branches"), default=0) < 500
         assert solution.gap is not None
         assert solution.gap <= 1e-6, seed
         assert solution.problem.relative_violation(solution.require().allocation) <= 1e-9, seed
@@ -62,7 +64,7 @@ MILP = {
 def test_a_second_proof_agrees(name: str) -> None:
     """Outer approximation by HiGHS: neither bound is above the other's allocation, and ours has the twin's cost."""
     problem = MILP[name]
-    ours = problem.solve("prove", gap=1e-6, threads=1, time_limit_s=20)
+    ours = problem.solve("prove", gap=1e-6, threads=1, time_limit_s=None)
     theirs = milp_twin.prove(problem, gap=1e-4, seconds=1.5)
     assert ours.status == ea.Status.OPTIMAL, ours.attempts
     assert ours.bound is not None
@@ -93,7 +95,7 @@ THREADS = {
 def test_threads_change_no_bit(name: str) -> None:
     """Objective, bound, prices and allocation are the same for one thread and two."""
     problem, gap = THREADS[name], 1e-3 if name == "rounds" else 1e-7
-    one, two = (problem.solve("prove", gap=gap, threads=threads, time_limit_s=30) for threads in (1, 2))
+    one, two = (problem.solve("prove", gap=gap, threads=threads, time_limit_s=None) for threads in (1, 2))
     assert one.status == two.status == ea.Status.OPTIMAL, one.attempts
     assert (one.objective, one.bound, one.attempts) == (two.objective, two.bound, two.attempts)
     assert one.allocation is not None
@@ -106,26 +108,26 @@ def test_threads_change_no_bit(name: str) -> None:
             assert value.tobytes() == getattr(two, prices)[key].tobytes(), (prices, key)
 
 
-def test_time_limit_leaves_a_bound() -> None:
+@pytest.mark.parametrize(
+    ("stage", "line"), [("start", 2), ("prices", 1), ("prices", 5), ("moves", 1), ("branches", 1), ("branches", 3)]
+)
+def test_time_limit_leaves_a_bound(stage: str, line: int, clock: StoppedClock) -> None:
     """Stopped early, or in the middle of the tree: an allocation, a bound below it, and word of how many nodes were
     worked."""
-    problem = scenario(100, 10, "congested", 2)
-    problem.solve("prove", gap=0.5, time_limit_s=5)  # compile
-    solutions = []
-    for limit in (0.3, 0.6, 1.2, 2.4, 4.8):  # until the tree is reached, on a slow machine too
-        solution = problem.solve("prove", gap=0.0, threads=1, time_limit_s=limit)
-        assert solution.termination == ea.Termination.TIME_LIMIT
-        assert solution.status == ea.Status.FEASIBLE
-        assert solution.allocation is not None
-        assert problem.relative_violation(solution.allocation) <= 1e-9
-        assert solution.bound is not None
-        bounds = [line.bound for line in solution.history if line.bound is not None]
-        assert bounds == sorted(bounds)
-        assert solution.bound >= bounds[-1]
-        solutions.append(solution)
-        if "branches" in [line.stage for line in solution.history]:
-            break
-    assert "branches" in [line.stage for line in solutions[-1].history]
-    assert any(re.search(r"branch and bound: stopped after \d+ nodes", line) for line in solutions[-1].attempts)
-    least = min(solution.objective for solution in solutions if solution.objective is not None)
-    assert max(solution.bound for solution in solutions if solution.bound is not None) <= least
+    problem = scenario(50, 5, "congested", 2)
+    least = problem.solve("certified", gap=1e-3, time_limit_s=None).objective
+    solution = problem.solve("prove", gap=0.0, threads=1, on_progress=clock.run_out_at(stage, line))
+    assert solution.termination == ea.Termination.TIME_LIMIT
+    assert solution.status == ea.Status.FEASIBLE
+    assert solution.allocation is not None
+    assert problem.relative_violation(solution.allocation) <= 1e-9
+    assert solution.bound is not None
+    bounds = [seen.bound for seen in solution.history if seen.bound is not None]
+    assert bounds == sorted(bounds)
+    assert solution.bound >= bounds[-1]
+    assert solution.objective is not None
+    assert least is not None
+    assert solution.bound <= min(solution.objective, least)
+    assert ("branches" in [seen.stage for seen in solution.history]) == (stage == "branches")
+    worked = [word for word in solution.attempts if re.search(r"branch and bound: stopped after \d+ nodes", word)]
+    assert len(worked) == (stage == "branches")
