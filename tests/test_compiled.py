@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +77,60 @@ def test_the_key_covers_every_kernel(tmp_path: Path) -> None:
     assert compiled._sources_hash("split_training") != compiled._sources_hash("")
     assert compiled._formulation("edgealloc.formulations.split_training.oracle") == "split_training"
     assert compiled._formulation("edgealloc.system.responses") == compiled._formulation("__main__") == ""
+
+
+SHARED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import edgealloc
+from edgealloc.system.responses import radio_cost as kernel
+print(kernel(1e6, 1e9, 1.0, 0.0))
+print(edgealloc.__file__)
+print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+"""
+
+
+def test_installations_of_the_same_sources_share_code(tmp_path: Path) -> None:
+    """What one has compiled another one loads, wherever it is and however old its files are."""
+    package = Path(compiled.__file__).parent
+    printed = []
+    for name in ("one", "two"):
+        shutil.copytree(package, tmp_path / name / "edgealloc", copy_function=shutil.copyfile,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+        done = subprocess.run(
+            [sys.executable, "-c", SHARED, str(tmp_path / name)], capture_output=True, text=True, check=False,
+            cwd=tmp_path, env={**os.environ, "EDGEALLOC_CACHE_DIR": str(tmp_path / "cache")},
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.split("\n"))
+    assert [Path(line[1]).parent.parent for line in printed] == [tmp_path / "one", tmp_path / "two"]
+    assert [line[2] for line in printed] == ["0 1", "1 0"]
+    assert printed[0][0] == printed[1][0]
+
+
+def test_what_a_kernel_uses_is_covered_by_the_key() -> None:
+    """Constants and functions that a kernel takes from other modules are compiled in: these modules are hashed."""
+    package = Path(compiled.__file__).parent
+    used = 0
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "@kernel" not in text:
+            continue
+        covered = compiled._sources(compiled._formulation(".".join(("edgealloc", *path.relative_to(package).parts))))
+        tree = ast.parse(text)
+        comes_from = {
+            name.asname or name.name: node.module
+            for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module for name in node.names
+        }
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and "kernel" in map(ast.unparse, function.decorator_list):
+                inside = {name.id for part in function.body for name in ast.walk(part) if isinstance(name, ast.Name)}
+                for name in inside & comes_from.keys():
+                    if comes_from[name].startswith("edgealloc"):
+                        source = package.parent.joinpath(*comes_from[name].split(".")).with_suffix(".py")
+                        assert source in covered, (path.name, function.name, name)
+                        used += 1
+    assert used > 50
 
 
 def test_kernels_keep_ieee_arithmetic() -> None:
