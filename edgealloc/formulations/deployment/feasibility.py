@@ -119,7 +119,7 @@ def shortage(problem: Deployment, rollout: Rollout) -> Diagnosis:
         if lacking.any():
             changes["airtime_limit"] = np.where(lacking, air * (1.0 + ROUNDING), most)
     means = {"energy_limit_j": costs.mean_energy_j, "hallucination_limit": costs.hallucination,
-             "error_limit": 1.0 - costs.accuracy, "inaccessible_limit": 1.0 - costs.accessibility}
+             "error_limit": costs.error, "inaccessible_limit": costs.inaccessible}
     for name, mean in means.items():
         most = getattr(problem, name)
         if most is not None and mean > most * (1.0 + FEASIBILITY_TOLERANCE):

@@ -316,8 +316,8 @@ class Deployment(Problem[Rollout, DeploymentCosts]):
             "airtime_limit": _over(costs.airtime, self.airtime_limit),
             "energy_limit_j": _over(costs.mean_energy_j, self.energy_limit_j),
             "hallucination_limit": _over(costs.hallucination, self.hallucination_limit),
-            "error_limit": _over(1.0 - costs.accuracy, self.error_limit),
-            "inaccessible_limit": _over(1.0 - costs.accessibility, self.inaccessible_limit),
+            "error_limit": _over(costs.error, self.error_limit),
+            "inaccessible_limit": _over(costs.inaccessible, self.inaccessible_limit),
         }
 
     def violations(self, allocation: Rollout) -> dict[str, float]:

@@ -110,6 +110,11 @@ class DeploymentCosts:
         return self._mean(self.answer_accuracy)
 
     @property
+    def error(self) -> float:
+        """Share of wrong answers: 1 - accuracy, exactly 0 where everything is right."""
+        return self._mean(1.0 - self.answer_accuracy)
+
+    @property
     def hallucination(self) -> float:
         """Hallucination rate of the average answer."""
         return self._mean(self.answer_hallucination)
@@ -118,6 +123,11 @@ class DeploymentCosts:
     def accessibility(self) -> float:
         """Share of the devices that run a variant at a usable speed."""
         return float(self.accessible.mean())
+
+    @property
+    def inaccessible(self) -> float:
+        """Share of the devices that do not."""
+        return float((~self.accessible).mean())
 
     @property
     def offloaded_share(self) -> float:
