@@ -1,0 +1,165 @@
+"""Deployment as a MILP, written with PuLP and solved by HiGHS.
+
+Queues are variables above tangents of `costs.queueing`; tangents at the loads of an answer are added until the answer's
+own queues show that the gap is proven. Tangents lie below a convex function, so that every bound is one of the problem.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgealloc.core.problem import FEASIBILITY_TOLERANCE
+from edgealloc.core.run import Run
+from edgealloc.core.status import Termination
+from edgealloc.formulations.deployment.costs import queueing, queueing_slope
+from edgealloc.solvers.choices import Choices, ChoicesAnswer, choices_milp, milp_choices, reduced
+from edgealloc.solvers.choices.data import RELAXED
+from edgealloc.solvers.choices.milp import MOST_BINARIES, TOLERANCE
+from edgealloc.solvers.milp import solve_milp
+from edgealloc.solvers.pricing import GUARD, relative_gap
+
+if TYPE_CHECKING:
+    import pulp
+
+    from edgealloc.formulations.deployment.agents import DeviceChoices
+
+__all__ = ["TangentModel", "solve_tangents"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Tangents of every server to begin with, evenly spaced in the load.
+_FIRST: Final = 8
+_MOST_ROUNDS: Final = 60
+#: Of the gap asked for, what HiGHS must reach; the rest is for what lies above the tangents.
+_SHARE: Final = 0.5
+
+
+class TangentModel:
+    """The devices' choices as a PuLP model with a variable ``queue_s`` per server, in units of the largest cost.
+
+    Parameters
+    ----------
+    devices : DeviceChoices
+    choices : Choices
+        Those of the devices, or some of them.
+    """
+
+    def __init__(self, devices: DeviceChoices, choices: Choices) -> None:
+        import pulp
+
+        problem = devices.problem
+        least = choices.cost[choices.cheapest()]
+        self.base = math.fsum(least)
+        beyond = choices.cost - least[choices.owner]
+        #: What bounds lose to rounding.
+        self.guard = GUARD * (math.fsum(np.abs(least)) + float(np.abs(beyond).max(initial=0.0)))
+        self.weight = problem.delay_weight / problem.total_rate_per_s
+        self.scale = float(beyond.max(initial=0.0)) or 1.0
+        # an answer may exceed a capacity by a hair's breadth, and bounds must hold for it
+        loose = Choices(choices.start, beyond / self.scale, choices.use / (1.0 + RELAXED), choices.capacity,
+                        choices.capacities)
+        self.choices = choices
+        self.model, self.variables = choices_milp(loose, "deployment")
+        self.queue = [self.model.add_variable(f"queue_{s}", 0) for s in range(problem.servers)]
+        self.model.setObjective(self.model.objective + pulp.lpSum(self.queue))
+        self.load = [self._load(s, float(problem.load_limit[s])) for s in range(problem.servers)]
+        self.tangents = 0
+        #: Largest number that a row of a tangent was divided by: what the solver's tolerance means there.
+        self.largest = 1.0
+        for s, limit in enumerate(problem.load_limit):
+            for load in np.linspace(0.0, limit, _FIRST + 1)[1:]:
+                self.add_tangent(s, float(load))
+
+    def _load(self, s: int, limit: float) -> pulp.LpAffineExpression:
+        import pulp
+
+        option, slot = np.nonzero((self.choices.capacity == s) & (self.choices.use > 0.0))
+        return pulp.LpAffineExpression([
+            (self.variables[int(o)], limit * float(self.choices.use[o, r])) for o, r in zip(option, slot, strict=True)
+        ])
+
+    def add_tangent(self, s: int, load: float) -> None:
+        """The queue of a server costs at least what the tangent at a load says."""
+        height, slope = (float(one(np.array([load]))[0]) for one in (queueing, queueing_slope))
+        factor = self.weight / self.scale
+        # the row is divided by its largest coefficient, so that the solver's tolerance means the same everywhere
+        size = max(1.0, factor * slope)
+        self.largest = max(self.largest, size)
+        row = self.queue[s] - factor * slope * self.load[s]
+        self.model.addConstraint((row * (1.0 / size)) >= factor * (height - slope * load) / size,
+                                 f"tangent_{s}_{self.tangents}")
+        self.tangents += 1
+
+    def bound(self, proven: float) -> float:
+        """What a bound of the solver proves about the problem."""
+        rows = self.choices.agents + self.choices.capacities + len(self.queue) * self.largest
+        return self.base + self.scale * (proven - 2.0 * TOLERANCE * rows) - self.guard
+
+
+def solve_tangents(devices: DeviceChoices, run: Run) -> ChoicesAnswer:
+    """The best choice of the devices to within the gap; time limit and Ctrl-C return what is known."""
+    problem = devices.problem
+    smaller, option = reduced(devices.choices, run.threads)
+    if smaller.options > MOST_BINARIES:
+        words = f"no model was written: it would have {smaller.options} binaries, more than {MOST_BINARIES}"
+        return ChoicesAnswer(attempts=(words,))
+    tangent = TangentModel(devices, smaller)
+    best: IntArray | None = None
+    objective, bound, attempts = math.inf, -math.inf, []
+    termination = Termination.STAGES_EXHAUSTED
+    try:
+        for number in range(_MOST_ROUNDS):
+            left = run.seconds_left if math.isfinite(run.time_limit_s) else None
+            if left is not None and left <= 0.0:
+                termination = Termination.TIME_LIMIT
+                break
+            result = solve_milp(tangent.model, gap=_SHARE * run.gap, threads=1, time_limit_s=left, tolerance=TOLERANCE)
+            attempts.append(f"HiGHS with {tangent.tangents} tangents: {result.message}")
+            if result.bound is not None:
+                bound = max(bound, tangent.bound(result.bound))
+            if result.values is None:
+                if bound == math.inf:
+                    # the capacities alone decide: the model without queues says by how much they are exceeded
+                    return milp_choices(devices.choices, run)
+                termination = result.termination
+                break
+            choice = _picked(option, tangent, result.values)
+            load = devices.choices.load(choice)[: problem.servers] * problem.load_limit
+            found = devices.choices.objective(choice) + tangent.weight * float(queueing(load).sum())
+            kept = problem.relative_violation(devices.rollout(choice)) <= FEASIBILITY_TOLERANCE
+            gained = kept and found < objective
+            if gained:
+                best, objective = choice, found
+            run.report("tangents", number, objective, min(bound, objective))
+            if relative_gap(objective, bound) <= run.gap:
+                termination = Termination.GAP
+                break
+            if result.termination == Termination.TIME_LIMIT:
+                termination = Termination.TIME_LIMIT
+                break
+            if not _add(tangent, load, result.values):
+                break
+    except KeyboardInterrupt:
+        termination = Termination.INTERRUPTED
+    return ChoicesAnswer(best, objective, min(bound, objective), termination=termination, attempts=tuple(attempts))
+
+
+def _picked(option: IntArray, tangent: TangentModel, values: Any) -> IntArray:
+    chosen = np.array([values[tangent.variables[o].name] > 0.5 for o in range(tangent.choices.options)])
+    return np.asarray(option[np.flatnonzero(chosen)])
+
+
+def _add(tangent: TangentModel, load: FloatArray, values: Any) -> bool:
+    """Tangents where queues are above what the model thinks; returns whether there were any."""
+    added = False
+    for s, amount in enumerate(load):
+        true = tangent.weight / tangent.scale * float(queueing(np.array([amount]))[0])
+        if amount > 0.0 and true > float(values[tangent.queue[s].name]) + TOLERANCE:
+            tangent.add_tangent(s, float(amount))
+            added = True
+    return added
