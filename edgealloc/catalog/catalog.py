@@ -7,12 +7,15 @@ import importlib.resources
 import json
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgealloc.catalog import tables
 from edgealloc.catalog.entries import DeviceEntry, Entry, ModelEntry, RadioEntry
 from edgealloc.catalog.reading import read_entry, read_user_device, read_user_model
 from edgealloc.errors import DataError, Fault, nearest
+
+if TYPE_CHECKING:
+    from edgealloc.catalog.variants import Variant
 
 __all__ = ["Catalog", "default_catalog"]
 
@@ -104,6 +107,25 @@ class Catalog:
         if faults:
             raise DataError(faults)
         return Catalog(new_models.values(), new_devices.values(), self._radio.values())
+
+    def variants(self, base: str | None = None, labels: Iterable[str] | None = None) -> list[Variant]:
+        """Compact variants of a model, or of every model with a published quality.
+
+        Parameters
+        ----------
+        base : str, optional
+            A model of this catalog.
+        labels : iterable of str, optional
+            Such as "Q4_K_M", "awq-int4-g128", "wanda-2:4"; see :func:`edgealloc.catalog.variants.variants`.
+
+        Raises
+        ------
+        DataError
+            An unknown base or label.
+        """
+        from edgealloc.catalog.variants import variants  # it reads rows that name models of the default catalog
+
+        return variants(base, labels, self._models)
 
     def rows(self, section: str, name: str | None = None) -> list[dict[str, str]]:
         """Rows of text for a table, every number with its mark; see :mod:`edgealloc.catalog.tables`.

@@ -207,6 +207,8 @@ class DeviceEntry(Entry):
     memory_bytes, memory_bandwidth_bytes_per_s, power_w, idle_power_w : float or None
         Decimal gigabytes, so RAM sold as 8 GB counts as 8e9 bytes (up to 7 % low, the safe side). `power_w`
         is the module's or board's power limit.
+    cpu_flops_per_s : float or None
+        Half-precision peak of the CPU cores' vector units, for frameworks that run on them.
     Others
         Rates and counts as published, for the record.
     """
@@ -229,6 +231,7 @@ class DeviceEntry(Entry):
     gpu_fp32_flops_per_s: float | None = None
     gpu_fp16_flops_per_s: float | None = None
     gpu_fp16_measured_flops_per_s: float | None = None
+    cpu_flops_per_s: float | None = None
     int8_ops_per_s: float | None = None
     int8_marketing_ops_per_s: float | None = None
     npu_ops_per_s: float | None = None

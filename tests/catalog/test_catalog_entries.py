@@ -19,7 +19,7 @@ CATALOG = default_catalog()
 
 def test_what_is_there() -> None:
     """36 models, 28 devices, each with a source; read once."""
-    assert (len(CATALOG.models), len(CATALOG.devices)) == (36, 28)
+    assert (len(CATALOG.models), len(CATALOG.devices)) == (42, 34)
     entries = [*CATALOG.models.values(), *CATALOG.devices.values(), *CATALOG.radio.values()]
     assert all(entry.source and entry.confidence in ("seen", "recall") for entry in entries)
     assert default_catalog() is CATALOG
