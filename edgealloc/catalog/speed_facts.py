@@ -6,6 +6,7 @@ Efficiencies are computed from the measured rows: ``eta_bandwidth = tokens/s x b
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -230,7 +231,17 @@ def _nearest(rows: Sequence[ThroughputRow], device: str | None, bits: float | No
 
 
 def _variant(row: ThroughputRow) -> Variant:
-    return variant(row.model, row.label)
+    return _variant_of(row.model, row.label)
+
+
+@functools.cache
+def _variant_of(model: str, label: str) -> Variant:
+    return variant(model, label)
+
+
+@functools.cache
+def _work_of(model: str, label: str) -> Work:
+    return _variant_of(model, label).work()
 
 
 def _bits(row: ThroughputRow) -> float:
@@ -239,17 +250,17 @@ def _bits(row: ThroughputRow) -> float:
 
 def _eta_bandwidth(row: ThroughputRow, catalog: Catalog) -> float:
     bandwidth = float(catalog.device(row.device).require("memory_bandwidth_bytes_per_s"))
-    return row.decode_tokens_per_s * _variant(row).work().read_bytes / bandwidth
+    return row.decode_tokens_per_s * _work_of(row.model, row.label).read_bytes / bandwidth
 
 
 def _eta_prompt(row: ThroughputRow, catalog: Catalog) -> float:
     peak = peak_flops(catalog.device(row.device), framework_named(row.framework))
-    return (row.prefill_tokens_per_s or 0.0) * 2.0 * _variant(row).work().active_params / peak
+    return (row.prefill_tokens_per_s or 0.0) * 2.0 * _work_of(row.model, row.label).active_params / peak
 
 
 def _eta_decode(row: ThroughputRow, catalog: Catalog) -> float:
     peak = peak_flops(catalog.device(row.device), framework_named(row.framework))
-    return row.decode_tokens_per_s * 2.0 * _variant(row).work().active_params / peak
+    return row.decode_tokens_per_s * 2.0 * _work_of(row.model, row.label).active_params / peak
 
 
 def rate(
