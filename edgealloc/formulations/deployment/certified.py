@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 __all__ = ["Rounds", "outcome", "run"]
 
 IntArray = npt.NDArray[np.int64]
-#: Solves choices: (problem, options of the run, who looks at what fits, choice to begin with).
-Engine = Callable[[Choices, Run, Judge, IntArray | None], ChoicesAnswer]
+#: Solves choices: (problem, options of the run, who looks at what fits, choice to begin with, whether HiGHS may help).
+Engine = Callable[[Choices, Run, Judge, IntArray | None, bool], ChoicesAnswer]
 
 #: Of the gap asked for, what the engine must reach for given levels; the rest is for what lies between levels.
 _SHARE: Final = 0.5
 #: The first levels are coarse, and so is the gap asked for with them.
 _COARSE: Final = 3e-3
 _MOST_ROUNDS: Final = 40
+#: A gap with which any choice that fits will do.
+_ANY: Final = 1e12
 #: HiGHS is asked about problems of up to so many options.
 _HIGHS: Final = 60_000
 #: Of the time that is left, what a round of a small problem may take.
@@ -57,17 +59,28 @@ def run(problem: Deployment, run: Run) -> Outcome:
     devices = DeviceChoices(problem)
     attempts: list[str] = []
     start = _start(devices, run, attempts)
-    rounds = Rounds(devices, run, lambda choices, inner, judge, begin: solve_choices(
-        choices, inner, judge=judge, start=begin))
-    return outcome(devices, _finished(rounds, rounds.solve(start)), attempts)
+    rounds = Rounds(devices, run, _certify)
+    answer = rounds.solve(start)
+    if answer.choice is None and rounds.levels is not None and not _stopped(answer, run):
+        # whether anything fits has nothing to do with queues
+        alone = solve_choices(devices.choices, Run(gap=_ANY, time_limit_s=run.seconds_left, threads=run.threads))
+        answer = alone if alone.choice is None else rounds.solve(alone.choice)
+    return outcome(devices, _finished(rounds, answer), attempts)
+
+
+def _certify(choices: Choices, run: Run, judge: Judge, start: IntArray | None, highs: bool) -> ChoicesAnswer:
+    return solve_choices(choices, run, judge=judge, start=start, highs=highs)
+
+
+def _stopped(answer: ChoicesAnswer, run: Run) -> bool:
+    return answer.termination == Termination.INTERRUPTED or run.seconds_left <= 0.0
 
 
 def _finished(rounds: Rounds, answer: ChoicesAnswer) -> ChoicesAnswer:
     """What the rounds leave open of a small problem, by HiGHS."""
     devices, run = rounds.devices, rounds.run
     open_ = rounds.levels is not None and answer.choice is not None and answer.gap > run.gap
-    stopped = answer.termination == Termination.INTERRUPTED or run.seconds_left <= 0.0
-    if not open_ or stopped or devices.choices.options > _HIGHS:
+    if not open_ or _stopped(answer, run) or devices.choices.options > _HIGHS:
         return answer
     more = solve_tangents(devices, run)
     found = more if more.objective < answer.objective else answer
@@ -107,15 +120,14 @@ class Rounds:
     def solve(self, start: IntArray | None) -> ChoicesAnswer:
         """Rounds until the gap is proven; the answer speaks of devices alone."""
         if self.levels is None:
-            return self.engine(self.devices.choices, self.run, lambda _: True, start)
+            return self.engine(self.devices.choices, self.run, lambda _: True, start, True)
         if start is not None:
             self._offer(start)
         idle = 0
         for number in range(_MOST_ROUNDS):
             answer, before = self._round(number), (self.objective, self.bound)
             ended = self._take(answer)
-            stopped = answer.termination == Termination.INTERRUPTED or self.run.seconds_left <= 0.0
-            if ended or stopped or self.levels.exact:
+            if ended or self.levels.exact or _stopped(answer, self.run):
                 break
             closed = (before[0] - self.objective) + (self.bound - before[1])
             idle = idle + 1 if closed < _GAIN * (self.objective - self.bound) else 0
@@ -139,7 +151,8 @@ class Rounds:
         inner = Run(gap=gap, time_limit_s=max(seconds, 1e-3), seed=self.run.seed, threads=self.run.threads,
                     on_progress=self._report)
         begin = None if self.choice is None else self.levels.complete(self.choice)
-        return self.engine(self.levels.choices(), inner, self._judge, begin)
+        # levels lie too close together for the tolerances of HiGHS
+        return self.engine(self.levels.choices(), inner, self._judge, begin, False)
 
     def _judge(self, choice: IntArray) -> bool:
         self._offer(choice[: self.devices.problem.devices])
@@ -163,7 +176,6 @@ class Rounds:
         self.bound = max(self.bound, answer.bound)
         if answer.choice is not None:
             self._judge(answer.choice)
-        self.answer_prices = answer.prices
         if answer.infeasible or self.choice is None:
             return True
         return relative_gap(self.objective, self.bound) <= self.run.gap

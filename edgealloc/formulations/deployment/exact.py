@@ -42,6 +42,6 @@ def run(problem: Deployment, run: Run) -> Outcome:
     return outcome(devices, Rounds(devices, run, _search).solve(None), [])
 
 
-def _search(choices: Choices, run: Run, judge: Judge, start: IntArray | None) -> ChoicesAnswer:
-    del judge, start  # the search looks at everything anyway
+def _search(choices: Choices, run: Run, judge: Judge, start: IntArray | None, highs: bool) -> ChoicesAnswer:
+    del judge, start, highs  # the search looks at everything anyway
     return search_choices(choices, run)

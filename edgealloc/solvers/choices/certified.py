@@ -58,7 +58,7 @@ ORDERS: Final = ("regret", "given", "need", "cost")
 
 
 def solve_choices(
-    problem: Choices, run: Run, *, judge: Judge | None = None, start: IntArray | None = None
+    problem: Choices, run: Run, *, judge: Judge | None = None, start: IntArray | None = None, highs: bool = True
 ) -> ChoicesAnswer:
     """The best choice to within `run.gap`, with a proof; see the module's text.
 
@@ -71,12 +71,15 @@ def solve_choices(
         Whether the caller accepts a choice that fits; what it refuses is not returned, and bounds hold all the same.
     start : (N,) of int, optional
         A choice to begin with.
+    highs : bool
+        False: what the search leaves open stays open. For uses of one capacity that differ by about `RELAXED`, near
+        which HiGHS, whose tolerances are not much finer, cuts off choices that fit.
 
     Returns
     -------
     ChoicesAnswer
     """
-    state = State(problem, judge)
+    state = State(problem, judge, highs=highs)
     if start is not None:
         state.offer(np.asarray(start, dtype=np.int64))
     _ended(state, run, lambda: _certify(problem, state, run))
@@ -273,7 +276,7 @@ def _find_feasible(problem: Choices, part: Part, prices: FloatArray, state: Stat
         state.attempts.append("what fits exceeds a capacity by a hair's breadth, or the caller refused it")
         return False
     run.check_time()
-    if part.options <= _HIGHS:
+    if state.highs and part.options <= _HIGHS:
         if least_excess_milp(part, state, run) > 0.0:
             _say_infeasible(problem, state, run, "HiGHS proves an excess far above its tolerances")
             return False
@@ -291,7 +294,7 @@ def _say_infeasible(problem: Choices, state: State, run: Run, why: str) -> None:
     assert part is not None
     if part.agents:
         prove_excess(part, state, run, iterations=20)
-        if part.options <= _SMALL and run.seconds_left > 0.0:
+        if state.highs and part.options <= _SMALL and run.seconds_left > 0.0:
             least_excess_milp(part, state, run)
 
 
@@ -310,6 +313,8 @@ def _core(part: Part, prices: FloatArray, floor: float, state: State, run: Run) 
         state.prove(floor)
     elif smaller.agents == 0:
         state.prove(min(floor, decided_bound(smaller, state)))
+    elif not state.highs:
+        state.attempts.append(f"{smaller.options} options are left open by the search")
     elif smaller.options <= _HIGHS:
         state.prove(min(floor, part_milp(smaller, state, run, gap=gap)))
     else:

@@ -40,6 +40,8 @@ class State:
     prices : (C,) or None
         Prices that prove the root bound.
     infeasible : bool
+    highs : bool
+        Whether HiGHS may be asked about what the search leaves open.
     """
 
     problem: Choices
@@ -51,6 +53,7 @@ class State:
     bound: float = -math.inf
     prices: FloatArray | None = None
     infeasible: bool = False
+    highs: bool = True
     termination: Termination = Termination.STAGES_EXHAUSTED
     attempts: list[str] = field(default_factory=list)
 
