@@ -248,7 +248,7 @@ def decode_seconds(
     p, n, b = _arrays({"prompt": (prompt, 0.0), "answer": (answer, 0.0), "batch": (batch, 1.0)})
     compute, memory = _lines(work, machine, b)
     apart, turn = compute[0] - memory[0], compute[1] - memory[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         crossing = np.where(turn == 0.0, 0.0, -apart / turn)
     first = np.clip(np.floor(crossing - p), 0.0, n)
     sides = (compute, memory)
@@ -314,7 +314,7 @@ def _arrays(arguments: Mapping[str, tuple[npt.ArrayLike, float]]) -> list[Array]
     faults = []
     for name, (_, least) in arguments.items():
         bad = np.argwhere(~((found[name] >= least) & np.isfinite(found[name])))
-        if bad.size:
+        if len(bad):
             where = f"[{', '.join(map(str, bad[0]))}]" if found[name].ndim else ""
             value = float(found[name][tuple(bad[0])])
             faults.append(Fault(f"{name}{where}", f"{value!r} must be a number >= {least:g}"))
