@@ -42,6 +42,8 @@ UNITS: Final[dict[str, tuple[str, float]]] = {
     **_scaled("bit/s", "kMGT", "bit/s"),
     "W/Hz": ("W/Hz", 1.0),
     "W*s^3": ("W*s^3", 1.0), "J*s^2": ("W*s^3", 1.0),
+    "/s": ("1/s", 1.0), "/min": ("1/s", 1.0 / 60.0), "/h": ("1/s", 1.0 / 3600.0), "/day": ("1/s", 1.0 / 86400.0),
+    "token/s": ("token/s", 1.0), "tokens/s": ("token/s", 1.0), "J/token": ("J/token", 1.0),
     "": ("", 1.0), "%": ("", 0.01),
 }
 #: logarithmic units -> dimension
@@ -75,7 +77,8 @@ def parse_quantity(value: object, unit: str) -> float:
         unit is a number too, because YAML reads ``1e-9`` and ``20e6`` as text.
     unit : str
         The SI unit of the result: "Hz", "W", "J", "s", "m", "bit", "B", "FLOP", "FLOP/s", "FLOP/cycle", "J/FLOP",
-        "bit/s", "W/Hz", "W*s^3" or "" (dimensionless, also "dB" and "%").
+        "bit/s", "W/Hz", "W*s^3", "1/s" (also "/min", "/h", "/day"), "token/s", "J/token" or "" (dimensionless,
+        also "dB" and "%").
 
     Returns
     -------
@@ -131,7 +134,8 @@ def _example(unit: str) -> str:
     examples = {"Hz": "'20 MHz'", "W": "'23 dBm' or '0.2 W'", "J": "'5 J'", "s": "'50 ms'", "m": "'120 m'",
                 "bit": "'33 Mbit'", "B": "'8 GB'", "FLOP": "'2 GFLOP'", "FLOP/s": "'4.3 TFLOP/s'",
                 "FLOP/cycle": "'1024 FLOP/cycle'", "J/FLOP": "'3.6 pJ/FLOP'", "bit/s": "'100 Mbit/s'",
-                "W/Hz": "'-174 dBm/Hz'", "W*s^3": "'1e-27 W*s^3'", "": "'0.3' or '7 dB'"}
+                "W/Hz": "'-174 dBm/Hz'", "W*s^3": "'1e-27 W*s^3'", "": "'0.3' or '7 dB'",
+                "1/s": "'12/h'", "token/s": "'20 token/s'", "J/token": "'0.5 J/token'"}
     return examples.get(unit, f"'1 {unit}'")
 
 

@@ -14,17 +14,22 @@ _MAKERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "split-training": ("random", ("users", "servers", "model", "load", "preset")),
     "pool-training": ("random_pool", ("devices", "model", "network")),
     "fine-tuning": ("random_fleet", ("jobs", "servers", "model")),
+    "deployment": ("random_deployment", ("devices", "servers")),
 }
 
 
 def new(
     path: Annotated[Path, typer.Argument(help="File to write; ends in .toml.")],
-    kind: Annotated[str, typer.Option(help="split-training, pool-training or fine-tuning.")] = "split-training",
+    kind: Annotated[
+        str, typer.Option(help="split-training, pool-training, fine-tuning or deployment.")
+    ] = "split-training",
     users: Annotated[int | None, typer.Option(help="Split training: number of users (50).")] = None,
     servers: Annotated[
-        int | None, typer.Option(help="Split training, fine-tuning: number of edge servers (5; 2).")
+        int | None, typer.Option(help="Split training, fine-tuning, deployment: number of edge servers (5; 2; 2).")
     ] = None,
-    devices: Annotated[int | None, typer.Option(help="Pool training: number of devices (6).")] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Pool training, deployment: number of devices (6; 50).")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Fine-tuning: number of jobs (20).")] = None,
     model: Annotated[str | None, typer.Option(help="Catalog name of the model; see edgealloc catalog models.")] = None,
     load: Annotated[

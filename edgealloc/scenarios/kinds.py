@@ -29,6 +29,7 @@ KINDS: Final[dict[str, str]] = {
     "split-training": "edgealloc.scenarios.split_training.kind:KIND",
     "pool-training": "edgealloc.scenarios.pool_training.kind:KIND",
     "fine-tuning": "edgealloc.scenarios.fine_tuning.kind:KIND",
+    "deployment": "edgealloc.scenarios.deployment.kind:KIND",
 }
 
 

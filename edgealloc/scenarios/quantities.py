@@ -349,6 +349,8 @@ _PREFERRED: Final[dict[str, tuple[str, ...]]] = {
     "B": ("GB", "MB", "kB", "B"),
     "FLOP/s": ("TFLOP/s", "GFLOP/s", "MFLOP/s"),
     "W/Hz": ("W/Hz",),
+    "1/s": ("/s", "/min", "/h"),
+    "token/s": ("token/s",),
 }
 
 
@@ -364,7 +366,7 @@ def written(value: float, unit: str) -> str | float:
     for symbol in _PREFERRED.get(unit, ()):
         scaled = value / UNITS[symbol][1]
         if scaled >= 1.0 or symbol == _PREFERRED[unit][-1]:
-            candidates.append(f"{scaled:.6g} {symbol}")
+            candidates.append(f"{scaled:.6g}{'' if symbol.startswith('/') else ' '}{symbol}")
     same: Callable[[str], bool] = lambda text: parse_quantity(text, unit) == value  # noqa: E731
     if unit == "W":  # watts read better than dBm where both are exact and short
         candidates.sort(key=len)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from edgealloc.catalog import Catalog, DeviceEntry
 from edgealloc.scenarios.kinds import kind_named
+from edgealloc.scenarios.quantities import written
 from edgealloc.scenarios.schema import Heading, Schema
 from edgealloc.units import format_si
 
@@ -77,7 +78,7 @@ class Number:
 
 
 #: units that no SI prefix makes more readable
-_UNPREFIXED: Final = frozenset({"W*s^3", "FLOP/cycle", "W/Hz"})
+_UNPREFIXED: Final = frozenset({"W*s^3", "FLOP/cycle", "W/Hz", "token/s", "J/token"})
 
 
 # ---- by kind ------------------------------------------------------------------------------------------------------
@@ -196,6 +197,8 @@ def shown(value: Any, unit: str, endless: str | None = None) -> str:
             return f"{value:g} dB"
         if not unit:
             return f"{value:.4g}"
+        if unit == "1/s":
+            return str(written(value, unit)) if value > 0.0 else "0/s"
         if unit in _UNPREFIXED:
             return f"{value:.4g} {unit}"
         return format_si(value, unit, 4) if math.isfinite(value) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from edgealloc.catalog import Catalog
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 from edgealloc.scenarios.checks import check_document
+from edgealloc.scenarios.deployment.generate import random_deployment
 from edgealloc.scenarios.faults import problem_faults
 from edgealloc.scenarios.files import read_mapping
 from edgealloc.scenarios.fine_tuning.generate import random_fleet
@@ -24,6 +25,7 @@ from edgealloc.scenarios.schema import LAST_KEYS
 
 if TYPE_CHECKING:
     from edgealloc.core.constraints import Diagnosis
+    from edgealloc.formulations.deployment.problem import Deployment
     from edgealloc.formulations.fine_tuning.problem import FineTuning
     from edgealloc.formulations.pool_training.problem import PoolTraining
     from edgealloc.formulations.split_training.problem import SplitTraining
@@ -34,7 +36,7 @@ __all__ = ["Scenario"]
 
 
 class Scenario:
-    """A checked scenario; make one with `random`, `random_pool`, `random_fleet`, `load` or
+    """A checked scenario; make one with `random`, `random_pool`, `random_fleet`, `random_deployment`, `load` or
     `from_mapping`.
 
     Attributes
@@ -225,6 +227,45 @@ class Scenario:
         return cls.from_mapping(raw, source="Scenario.random_fleet")
 
     @classmethod
+    def random_deployment(
+        cls,
+        devices: int = 50,
+        servers: int = 2,
+        variants: Sequence[str] | None = None,
+        seed: int = 0,
+        **limits: Any,
+    ) -> Scenario:
+        """Draw a fleet of phones and boards of the catalog that answer queries with compact models.
+
+        Four kinds of device take turns; queries are simple, of medium complexity, and complex. Servers have A100 and L4
+        accelerators, one for 400 devices.
+
+        Parameters
+        ----------
+        devices, servers : int
+        variants : sequence of str, optional
+            Catalog names of base models, each in 8 and in 4 bits; seven models of 0.5 to 8 billion parameters by
+            default.
+        seed : int
+            The same seed gives the same problem, bit for bit.
+        **limits
+            Keys of [limits], such as ``accuracy=0.7``.
+
+        Raises
+        ------
+        DataError
+            Faulty arguments, all of them at once.
+
+        Examples
+        --------
+        >>> fleet = Scenario.random_deployment(devices=8, servers=1, variants=["llama3.2-1b"], seed=3)
+        >>> fleet.devices, fleet.deployment().variants
+        (8, 2)
+        """
+        raw = random_deployment(devices, servers, variants, seed, **limits)
+        return cls.from_mapping(raw, source="Scenario.random_deployment")
+
+    @classmethod
     def load(cls, path: str | Path) -> Scenario:
         """Read a scenario from a TOML, YAML or JSON file.
 
@@ -317,6 +358,25 @@ class Scenario:
         problem: FineTuning = self._built("fine-tuning", weights, overrides)
         return problem
 
+    def deployment(self, weights: Weights | None = None, **overrides: Any) -> Deployment:
+        """The problem of which compact model every device gets, and what it offloads (Zhang et al.), of this scenario.
+
+        Parameters
+        ----------
+        weights : Weights, optional
+            Instead of the scenario's. Without a reference of their own they are relative to the scenario's: time and
+            energy of the fastest answer to every query on average, whatever its limits.
+        **overrides
+            Fields of `Deployment` to replace, such as ``energy_limit_j=20.0``.
+
+        Raises
+        ------
+        DataError
+            Faulty overrides, or a scenario of another kind.
+        """
+        problem: Deployment = self._built("deployment", weights, overrides)
+        return problem
+
     def problem(self) -> Any:
         """The problem of the kind that the scenario declares."""
         return self._built(self.kind, None, {})
@@ -355,12 +415,12 @@ class Scenario:
 
     @property
     def servers(self) -> int:
-        """How many servers a split-training or fine-tuning scenario has."""
+        """How many servers a split-training, fine-tuning or deployment scenario has."""
         return self._count("servers")
 
     @property
     def devices(self) -> int:
-        """How many devices a pool-training scenario has."""
+        """How many devices a pool-training or deployment scenario has."""
         return self._count("devices")
 
     @property

@@ -35,6 +35,10 @@ _PURPOSES: Final = (
     "jobs.samples",
     "jobs.uplink",
     "jobs.downlink",
+    "devices.device",
+    "devices.activity",
+    "devices.uplink",
+    "devices.downlink",
 )
 
 

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from edgealloc.scenarios.names import member_names
+from edgealloc.scenarios.names import member_names, servers_called
 
 if TYPE_CHECKING:
     from edgealloc.scenarios.fine_tuning.schema import Document
 
 __all__ = ["job_base", "job_names", "member_names", "server_names", "servers_called"]
-
-
-def servers_called(name: str, groups: Iterable[tuple[str | None, str | None, int]]) -> list[int]:
-    """Indices of the servers that a name stands for: one of them, or all of a group.
-
-    >>> servers_called("truck", [("truck", None, 2), (None, "t4", 1)])
-    [0, 1]
-    """
-    found: list[int] = []
-    first = 0
-    for own, device, count in groups:
-        members = member_names(own, device, count, "server")
-        if name == (own or device or "server"):
-            found += range(first, first + count)
-        elif name in members:
-            found.append(first + members.index(name))
-        first += count
-    return found
 
 
 def job_base(i: int, groups: int) -> str:

@@ -1,0 +1,1 @@
+"""Scenario files of deployment: devices, variants of models, classes of queries, edge servers."""
