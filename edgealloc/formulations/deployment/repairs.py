@@ -91,7 +91,9 @@ class Repairs:
         memory = np.where(out["device_memory_bytes"][:, :, 0],
                           _size(problem.memory_bytes, problem.device_memory_bytes[at][:, None]), 0.0)
         steps["device_memory_bytes"] = np.broadcast_to(_with_nothing(memory[:, :, None]), shape)
-        runs = np.where(problem.runs[at], 0.0, _RUNS)
+        # of variants that would have to be made to run, a small one
+        largest = max(float(problem.memory_bytes.max()), 1.0)
+        runs = np.where(problem.runs[at], 0.0, _RUNS + problem.memory_bytes / largest)
         # nothing installed answers nothing
         idle = ~((asked[:, None, :] & ~options.masks[None]).any(axis=2))
         steps["runs"] = np.broadcast_to(_with_nothing(runs[:, :, None]), shape).copy()
