@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import functools
 import re
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import edgealloc as ea
+from edgealloc.catalog import SUFFIX
+from edgealloc.catalog import compression_facts as compact
 from edgealloc.core.method import Method
 from edgealloc.core.tables import markdown_table
 from edgealloc.formulations.fine_tuning.methods import METHODS as TUNING_SOLVERS
@@ -123,6 +126,68 @@ def tuning_errors() -> str:
     return f"{table}\n\nComponents, where a source has them (* from memory):\n\n{parts}"
 
 
+def inference_sizes() -> str:
+    """Published sizes beside the model's, llama.cpp first."""
+    checks = compact.size_errors()
+    texts = []
+    for own in (True, False):
+        rows = [[one.row.model, f"`{one.row.label}`", f"{one.published:g} {one.row.unit}", f"{one.model:.4g}",
+                 f"{one.error_percent:+.2f} %", one.row.reason or one.row.note]
+                for one in checks if one.row.name.startswith("llama.cpp") == own]
+        texts.append(markdown_table(["model", "format", "published", "model's", "error", "remark"], rows))
+    return f"{texts[0]}\n\nOther formats (MELT, ExecuTorch, GPTQ):\n\n{texts[1]}"
+
+
+def inference_speed() -> str:
+    """Measured speeds beside the roofline's."""
+    rows = []
+    for one in compact.throughput_errors():
+        predicted, error = one.predicted, one.error_percent
+        rows.append([one.row.device, one.row.model, f"`{one.row.label}`", one.row.framework, f"{one.measured:.4g}",
+                     f"{one.peak:.4g}", f"{one.eta_bandwidth:.2f}", "-" if predicted is None else f"{predicted:.3g}",
+                     "-" if error is None else f"{error:+.0f} %", one.basis])
+    header = ["device", "model", "format", "framework", "tokens/s", "at peak bandwidth", "eta", "predicted", "error",
+              "predicted from the other"]
+    return markdown_table(header, rows)
+
+
+def inference_frameworks() -> str:
+    """Efficiencies of frameworks, derived from the measured rows."""
+    rows = []
+    for name, entry in compact.frameworks().items():
+        one = compact.efficiency(name)
+        rows.append([f"`{name}`", entry.unit, ", ".join(entry.families), f"{one.eta_bandwidth:.2f}",
+                     f"{one.low:.2f} to {one.high:.2f}", str(len(one.rows)), f"{one.eta_flops:.2g}", entry.text])
+    return markdown_table(["framework", "unit", "formats", "eta_bandwidth", "range", "rows", "eta_flops", "what"], rows)
+
+
+def inference_classes() -> str:
+    """Base models: accuracy by class and hallucination rate, each with its mark."""
+    marks = {"published": "", "published change": "~", "assumption": "?"}
+    header = ["model", "parameters", "f16 GB", "Q4_K_M GB",
+              *(f"{one.name} ({one.benchmark})" for one in compact.QUERY_CLASSES), "hallucination (HHEM)", "teacher"]
+    rows = []
+    for one in compact.variants(labels=["f16"]):
+        found = [*one.class_accuracy.values(), one.hallucination]
+        if one.hallucination is not None or all(found[:3]):
+            cells = ["-" if cell is None else f"{100 * cell.value:.1f}{SUFFIX[cell.mark]}{marks[cell.origin]}"
+                     for cell in found]
+            small = compact.variant(one.base, "Q4_K_M").weight_bytes
+            rows.append([one.base, f"{one.params / 1e9:.2f} B", f"{one.weight_bytes / 1e9:.2f}", f"{small / 1e9:.2f}",
+                         *cells, one.teacher or ""])
+    return markdown_table(header, rows)
+
+
+def inference_accuracy() -> str:
+    """The assumption on accuracy beside published changes."""
+    errors: dict[str, list[float]] = {}
+    for one in compact.accuracy_errors():
+        errors.setdefault(one.row.task, []).append(one.error_points)
+    rows = [[task, str(len(found)), f"{statistics.median(found):+.1f}", f"{statistics.median(map(abs, found)):.1f}",
+             f"{min(found):+.1f} to {max(found):+.1f}"] for task, found in errors.items()]
+    return markdown_table(["benchmark", "rows", "median error (points)", "median size", "range"], rows)
+
+
 def dong_choices() -> str:
     """What the public text of Dong et al. leaves open and we chose, for both workloads."""
     lines = ["Reported by the paper, as far as its public text goes (abstract; summaries of its sections):", "",
@@ -159,6 +224,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tuning-answer": tuning_answer,
     "tuning-errors": tuning_errors,
     "dong-choices": dong_choices,
+    "inference-sizes": inference_sizes,
+    "inference-speed": inference_speed,
+    "inference-frameworks": inference_frameworks,
+    "inference-classes": inference_classes,
+    "inference-accuracy": inference_accuracy,
 }
 
 

@@ -25,7 +25,7 @@ from edgealloc.catalog.compression_rows import (
     require_model,
     student_rows,
 )
-from edgealloc.catalog.entries import ModelEntry
+from edgealloc.catalog.entries import Mark, ModelEntry
 from edgealloc.errors import DataError, Fault
 from edgealloc.system.inference import Work, inference_work, structured, weight_bytes
 from edgealloc.system.transformer import Transformer, kv_bytes_per_token, total_params
@@ -103,12 +103,15 @@ class Quality:
         "published change": the uncompressed model's value plus what a table shows compression to change.
     source : str
         The rows' sources, and the assumption in words.
+    mark : {"seen", "recall"}
+        "recall" where a row that it rests on is from memory.
     """
 
     value: float
     benchmark: str
     origin: Origin
     source: str
+    mark: Mark = "seen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,7 +440,9 @@ def _accuracy(base: str, label: Label) -> dict[str, Quality]:
     result: dict[str, Quality] = {}
     for row in sorted(_accuracy_by_model().get(base, ()), key=_rank):
         if row.label == label.text or (label.dense and label_of(row.label).dense):
-            result.setdefault(row.task, Quality(row.value, f"{row.task} ({row.setting})", "published", row.source))
+            result.setdefault(
+                row.task, Quality(row.value, f"{row.task} ({row.setting})", "published", row.source, row.confidence)
+            )
     return result
 
 
@@ -457,18 +462,18 @@ def _class_accuracy(base: str, label: Label, query: QueryClass, ratio: Quality |
         return None
     name = f"{query.benchmark} ({whole.setting})"
     if label.dense:
-        return Quality(whole.value, name, "published", whole.source)
+        return Quality(whole.value, name, "published", whole.source, whole.confidence)
     for task in (query.benchmark, *query.also):
         for row in _accuracy_by_model().get(base, ()):
             if row.task == task and row.label == label.text and row.dense is not None:
                 value = min(1.0, max(0.0, whole.value + row.value - row.dense))
                 words = f"{whole.source}; change of {task}: {row.source}"
-                return Quality(value, name, "published change", words)
+                return Quality(value, name, "published change", words, whole.confidence)
     if ratio is None:
         return None
     value = accuracy_after(whole.value, ratio.value, query.chance)
     words = f"{whole.source}; above chance divided by the perplexity ratio {ratio.value:.3f} ({ratio.source})"
-    return Quality(value, name, "assumption", words)
+    return Quality(value, name, "assumption", words, whole.confidence)
 
 
 def _hallucination(base: str, label: Label, ratio: Quality | None) -> Quality | None:

@@ -228,6 +228,10 @@ def test_quality_and_its_origin() -> None:
     assert {name: one.value for name, one in whole.items() if one} == pytest.approx(
         {"simple": 0.7807, "medium": 0.469, "hard": 0.145}
     )
+    assert {one.mark for one in whole.values() if one} == {"seen"}
+    from_memory = variant("qwen2.5-7b", "Q4_K_M").class_accuracy["hard"]
+    assert from_memory is not None
+    assert from_memory.mark == "recall"
     awq = variant("llama2-7b", "awq-int4-g128").class_accuracy
     assert awq["medium"] is not None
     assert awq["medium"].origin == "published change"
