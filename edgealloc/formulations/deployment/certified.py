@@ -26,6 +26,8 @@ from edgealloc.formulations.deployment.levels import Levels
 from edgealloc.formulations.deployment.rollout import Rollout
 from edgealloc.formulations.deployment.tangents import solve_tangents
 from edgealloc.solvers.choices import Choices, ChoicesAnswer, solve_choices, warm_up
+from edgealloc.solvers.choices.certified import leave_out
+from edgealloc.solvers.choices.part import whole_part
 from edgealloc.solvers.choices.state import Judge
 from edgealloc.solvers.pricing import relative_gap
 
@@ -47,6 +49,8 @@ _MOST_ROUNDS: Final = 40
 _ANY: Final = 1e12
 #: HiGHS is asked about problems of up to so many options.
 _HIGHS: Final = 60_000
+#: Of the gap asked for, what options that are left out may lack.
+_LEFT: Final = 0.9
 #: Of the time that is left, what a round of a small problem may take.
 _PATIENCE: Final = 0.1
 #: Rounds that close less than this share of what is open have gained nothing.
@@ -82,9 +86,13 @@ def _finished(rounds: Rounds, answer: ChoicesAnswer) -> ChoicesAnswer:
     open_ = rounds.levels is not None and answer.choice is not None and answer.gap > run.gap
     if not open_ or _stopped(answer, run) or devices.choices.options > _HIGHS:
         return answer
-    more = solve_tangents(devices, run)
+    assert rounds.levels is not None
+    keep, floor = _worth(rounds.levels.choices(), devices, answer, run)
+    more = ChoicesAnswer(bound=floor)
+    if keep is not None:
+        more = solve_tangents(devices, run, keep=keep, start=answer.choice)
     found = more if more.objective < answer.objective else answer
-    bound = min(max(answer.bound, more.bound), found.objective)
+    bound = min(max(answer.bound, min(more.bound, floor)), found.objective)
     ended = Termination.GAP if relative_gap(found.objective, bound) <= run.gap else more.termination
     return replace(answer, choice=found.choice, objective=found.objective, bound=bound, termination=ended,
                    attempts=(*answer.attempts, *more.attempts))
@@ -98,6 +106,24 @@ def _start(devices: DeviceChoices, run: Run, attempts: list[str]) -> IntArray | 
         attempts.append("warm start violates a limit and was not used")
         return None
     return devices.choice(run.warm_start)
+
+
+def _worth(
+    choices: Choices, devices: DeviceChoices, answer: ChoicesAnswer, run: Run
+) -> tuple[IntArray | None, float]:
+    """Options of the devices that prices do not rule out of a better choice, and what the others cost at least; None if
+    nothing is better."""
+    floor = answer.objective - _LEFT * run.gap * abs(answer.objective)
+    part = whole_part(choices, run.threads)
+    if part is None or answer.prices is None:
+        return np.arange(devices.choices.options), math.inf
+    left = leave_out(part, answer.prices, floor, run.threads)
+    if left is None:
+        return None, floor
+    # who has one option left is decided
+    decided = np.setdiff1d(np.arange(choices.agents), left.agent)
+    keep = np.concatenate([left.option, left.template[decided]])
+    return keep[keep < devices.choices.options], floor
 
 
 class Rounds:

@@ -101,57 +101,109 @@ class TangentModel:
         return self.base + self.scale * (proven - 2.0 * TOLERANCE * rows) - self.guard
 
 
-def solve_tangents(devices: DeviceChoices, run: Run) -> ChoicesAnswer:
-    """The best choice of the devices to within the gap; time limit and Ctrl-C return what is known."""
-    problem = devices.problem
-    smaller, option = reduced(devices.choices, run.threads)
+def solve_tangents(
+    devices: DeviceChoices, run: Run, *, keep: IntArray | None = None, start: IntArray | None = None
+) -> ChoicesAnswer:
+    """The best choice of the devices to within the gap; time limit and Ctrl-C return what is known.
+
+    Parameters
+    ----------
+    devices : DeviceChoices
+    run : Run
+    keep : (E',) of int, optional
+        Options that are worth a thought, at least one of every device; all that are not dominated unless given.
+    start : (N,) of int, optional
+        A choice to begin with.
+    """
+    smaller, option = reduced(devices.choices, run.threads) if keep is None else _only(devices.choices, keep)
     if smaller.options > MOST_BINARIES:
         words = f"no model was written: it would have {smaller.options} binaries, more than {MOST_BINARIES}"
         return ChoicesAnswer(attempts=(words,))
-    tangent = TangentModel(devices, smaller)
-    best: IntArray | None = None
-    objective, bound, attempts = math.inf, -math.inf, []
-    termination = Termination.STAGES_EXHAUSTED
+    search = _Search(devices, run, smaller, option)
     try:
+        if start is not None:
+            search.offer(start)
         for number in range(_MOST_ROUNDS):
-            left = run.seconds_left if math.isfinite(run.time_limit_s) else None
-            if left is not None and left <= 0.0:
-                termination = Termination.TIME_LIMIT
-                break
-            result = solve_milp(tangent.model, gap=_SHARE * run.gap, threads=1, time_limit_s=left, tolerance=TOLERANCE)
-            attempts.append(f"HiGHS with {tangent.tangents} tangents: {result.message}")
-            if result.bound is not None:
-                bound = max(bound, tangent.bound(result.bound))
-            if result.values is None:
-                if bound == math.inf:
-                    # the capacities alone decide: the model without queues says by how much they are exceeded
-                    return milp_choices(devices.choices, run)
-                termination = result.termination
-                break
-            choice = _picked(option, tangent, result.values)
-            load = devices.choices.load(choice)[: problem.servers] * problem.load_limit
-            found = devices.choices.objective(choice) + tangent.weight * float(queueing(load).sum())
-            kept = problem.relative_violation(devices.rollout(choice)) <= FEASIBILITY_TOLERANCE
-            gained = kept and found < objective
-            if gained:
-                best, objective = choice, found
-            run.report("tangents", number, objective, min(bound, objective))
-            if relative_gap(objective, bound) <= run.gap:
-                termination = Termination.GAP
-                break
-            if result.termination == Termination.TIME_LIMIT:
-                termination = Termination.TIME_LIMIT
-                break
-            if not _add(tangent, load, result.values):
+            if not search.round(number):
                 break
     except KeyboardInterrupt:
-        termination = Termination.INTERRUPTED
-    return ChoicesAnswer(best, objective, min(bound, objective), termination=termination, attempts=tuple(attempts))
+        search.termination = Termination.INTERRUPTED
+    if search.best is None and search.bound == math.inf:
+        # the capacities alone decide: the model without queues says by how much they are exceeded
+        return milp_choices(devices.choices, run)
+    return ChoicesAnswer(search.best, search.objective, min(search.bound, search.objective),
+                         termination=search.termination, attempts=tuple(search.attempts))
 
 
-def _picked(option: IntArray, tangent: TangentModel, values: Any) -> IntArray:
-    chosen = np.array([values[tangent.variables[o].name] > 0.5 for o in range(tangent.choices.options)])
-    return np.asarray(option[np.flatnonzero(chosen)])
+def _only(choices: Choices, keep: IntArray) -> tuple[Choices, IntArray]:
+    """The choices with some of their options, and which these are."""
+    option = np.unique(keep)
+    count = np.bincount(choices.owner[option], minlength=choices.agents)
+    start = np.concatenate([[0], np.cumsum(count)])
+    smaller = Choices(start, choices.cost[option], choices.use[option], choices.capacity[option], choices.capacities)
+    return smaller, option
+
+
+class _Search:
+    """Solve, add tangents where the answer's queues are above them, and again."""
+
+    def __init__(self, devices: DeviceChoices, run: Run, choices: Choices, option: IntArray) -> None:
+        self.devices, self.run, self.choices, self.option = devices, run, choices, option
+        self.tangent = TangentModel(devices, choices)
+        self.best: IntArray | None = None
+        self.objective, self.bound = math.inf, -math.inf
+        self.attempts: list[str] = []
+        self.termination = Termination.STAGES_EXHAUSTED
+
+    def offer(self, choice: IntArray) -> FloatArray:
+        """Keep a choice if it is the best so far and keeps the limits; returns its loads (S,)."""
+        problem, choices = self.devices.problem, self.devices.choices
+        load = np.asarray(choices.load(choice)[: problem.servers] * problem.load_limit)
+        objective = choices.objective(choice) + self.tangent.weight * float(queueing(load).sum())
+        if objective < self.objective:
+            if problem.relative_violation(self.devices.rollout(choice)) <= FEASIBILITY_TOLERANCE:
+                self.best, self.objective = choice, objective
+            else:
+                self.attempts.append("HiGHS found a choice that exceeds a limit by its tolerances")
+        return load
+
+    def round(self, number: int) -> bool:
+        """One answer of HiGHS; returns whether another one is of use."""
+        left = self.run.seconds_left if math.isfinite(self.run.time_limit_s) else None
+        if left is not None and left <= 0.0:
+            self.termination = Termination.TIME_LIMIT
+            return False
+        tangent = self.tangent
+        result = solve_milp(tangent.model, gap=_SHARE * self.run.gap, threads=1, time_limit_s=left,
+                            tolerance=TOLERANCE, start=self._values())
+        self.attempts.append(f"HiGHS with {tangent.tangents} tangents: {result.message}")
+        if result.bound is not None:
+            self.bound = max(self.bound, tangent.bound(result.bound))
+        if result.values is None:
+            self.termination = result.termination
+            return False
+        chosen = np.array([result.values[tangent.variables[o].name] > 0.5 for o in range(self.choices.options)])
+        load = self.offer(np.asarray(self.option[np.flatnonzero(chosen)]))
+        self.run.report("tangents", number, self.objective, min(self.bound, self.objective))
+        if relative_gap(self.objective, self.bound) <= self.run.gap:
+            self.termination = Termination.GAP
+            return False
+        if result.termination == Termination.TIME_LIMIT:
+            self.termination = Termination.TIME_LIMIT
+            return False
+        return _add(tangent, load, result.values)
+
+    def _values(self) -> dict[str, float] | None:
+        """The best choice as values of the model; None if the model does not have its options."""
+        if self.best is None or not np.isin(self.best, self.option).all():
+            return None
+        tangent, problem = self.tangent, self.devices.problem
+        chosen = np.isin(self.option, self.best)
+        values = {tangent.variables[o].name: float(there) for o, there in enumerate(chosen)}
+        load = self.devices.choices.load(self.best)[: problem.servers] * problem.load_limit
+        for variable, cost in zip(tangent.queue, queueing(load), strict=True):
+            values[variable.name] = tangent.weight / tangent.scale * float(cost)
+        return values
 
 
 def _add(tangent: TangentModel, load: FloatArray, values: Any) -> bool:
