@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from edgealloc.catalog import Catalog, DeviceEntry
 from edgealloc.scenarios.kinds import kind_named
-from edgealloc.scenarios.quantities import written
 from edgealloc.scenarios.schema import Heading, Schema
 from edgealloc.units import format_si
 
@@ -77,6 +76,8 @@ class Number:
         return asdict(self)
 
 
+#: rates: from which on, seconds, and word of the time that they are told per
+_RATES: Final = ((1.0, 1.0, "s"), (1.0 / 60.0, 60.0, "min"), (0.0, 3600.0, "h"))
 #: units that no SI prefix makes more readable
 _UNPREFIXED: Final = frozenset({"W*s^3", "FLOP/cycle", "W/Hz", "token/s", "J/token"})
 
@@ -198,7 +199,8 @@ def shown(value: Any, unit: str, endless: str | None = None) -> str:
         if not unit:
             return f"{value:.4g}"
         if unit == "1/s":
-            return str(written(value, unit)) if value > 0.0 else "0/s"
+            _, length, name = next(one for one in _RATES if value >= one[0])
+            return f"{value * length:.4g}/{name}"
         if unit in _UNPREFIXED:
             return f"{value:.4g} {unit}"
         return format_si(value, unit, 4) if math.isfinite(value) else str(value)

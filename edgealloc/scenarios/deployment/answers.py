@@ -126,7 +126,11 @@ def _speed(host: Host, model: Compact, batch: int = 1) -> _Speed | str:
         found = _Speed(model.model.work(), machine, host.framework or "its own", "given", "given")
     else:
         known = facts.speed(model.model, host.entry, chosen.name, host.power_w)
-        found = _Speed(known.work, known.machine, chosen.name, known.origin, known.basis)
+        # names of single rows are many; `edgealloc.catalog.compression_facts.rate` tells them
+        rows, _, power = known.basis.partition("; power: ")
+        source = rows if known.origin == "measured" else rows.partition(":")[0]
+        told = "as given" if host.power_w is not None else power
+        found = _Speed(known.work, known.machine, chosen.name, known.origin, f"{source}; power: {told}")
     if given is None:
         return found
     work, machine = found.work, found.machine

@@ -142,19 +142,18 @@ def _check_published(parts: _Parts, where: str, table: Keys, model: Variant) -> 
     for key in ("accuracy", "hallucination"):
         if table.get(key, "faulty") is not None:
             continue
-        benchmarks = dict.fromkeys(one.get("benchmark") or facts.DEFAULT_BENCHMARK for one in parts.classes)
-        for benchmark in [one for one in benchmarks if one in facts.BENCHMARKS] if key == "accuracy" else [""]:
-            if facts.published(model, key, benchmark) is not None:
-                continue
-            words = f"accuracy at {benchmark}" if key == "accuracy" else "hallucination rate"
-            fault = Fault(
+        asked = dict.fromkeys(one.get("benchmark") or facts.DEFAULT_BENCHMARK for one in parts.classes)
+        benchmarks = [one for one in asked if one in facts.BENCHMARKS] if key == "accuracy" else [""]
+        missing = [one for one in benchmarks if facts.published(model, key, one) is None]
+        if missing:
+            words = f"accuracy at {' and '.join(missing)}" if key == "accuracy" else "hallucination rate"
+            rated = facts.published_models(key, missing[0])
+            other = "another format" if model.base in rated else f"one of: {', '.join(rated)}"
+            parts.fault(
                 f"{where}.{key}",
                 f"is missing: no {words} of '{model.name}' follows from what has been published; give a share in "
-                "[0, 1] and say where it is from, or choose one of: "
-                f"{', '.join(facts.published_models(key, benchmark))}",
+                f"[0, 1] and say where it is from, or choose {other}",
             )
-            if fault not in parts.faults:
-                parts.faults.append(fault)
 
 
 def _check_shares(parts: _Parts, where: str, general: str, table: Keys) -> None:

@@ -30,19 +30,19 @@ DEFAULT_VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "qwen2.5-7b": ("Q4_K_M",),
 }
 _CLASSES: Final[tuple[dict[str, Any], ...]] = (
-    {"name": "simple", "rate": 20.0 / 3600.0, "prompt_tokens": 64, "answer_tokens": 48, "benchmark": "piqa"},
-    {"name": "medium", "rate": 8.0 / 3600.0, "prompt_tokens": 256, "answer_tokens": 128, "benchmark": "mmlu"},
-    {"name": "complex", "rate": 3.0 / 3600.0, "prompt_tokens": 512, "answer_tokens": 256, "benchmark": "gsm8k"},
+    {"name": "simple", "rate": 120.0 / 3600.0, "prompt_tokens": 64, "answer_tokens": 48, "benchmark": "piqa"},
+    {"name": "medium", "rate": 30.0 / 3600.0, "prompt_tokens": 256, "answer_tokens": 128, "benchmark": "mmlu"},
+    {"name": "complex", "rate": 8.0 / 3600.0, "prompt_tokens": 512, "answer_tokens": 256, "benchmark": "gsm8k"},
 )
 _SERVERS: Final[tuple[dict[str, Any], ...]] = (
-    {"name": "edge-a100", "device": "a100-sxm-80gb", "model": "qwen2.5-7b", "format": "f16", "batch": 8},
-    {"name": "edge-l4", "device": "l4", "model": "qwen2.5-7b", "format": "int4-g128", "batch": 4},
+    {"name": "edge-l4", "device": "l4", "model": "qwen2.5-7b", "format": "int4-g128", "batch": 8},
+    {"name": "edge-orin", "device": "jetson-agx-orin-64gb", "model": "qwen2.5-7b", "format": "int4-g128", "batch": 4},
 )
-#: An A100 has this many devices, so that about half of what they ask would keep it busy.
-_DEVICES_PER_ACCELERATOR: Final = 400
+#: One accelerator of every server for this many devices of its own: too few for all that they ask.
+_DEVICES_PER_ACCELERATOR: Final = 120
 
 _ASSUMPTIONS: Final = {
-    "classes.rate": "queries of one person; measure them",
+    "classes.rate": "an assistant that several apps of a device ask; measure it",
     "classes.prompt_tokens": "a short question, a question with a page, a question with several pages",
     "classes.answer_tokens": "a sentence, a paragraph, a page",
     "classes.benchmark": "everyday questions are as hard as PIQA, professional ones as MMLU, calculations as GSM8K",
@@ -108,7 +108,7 @@ def random_deployment(
             "bytes_per_token": 4.0,
         },
         "metrics": {"usable_speed": 5.0},
-        "weights": {"delay": 1.0, "energy": 1.0, "hallucination": 5.0, "accuracy": 5.0, "accessibility": 1.0},
+        "weights": {"delay": 0.3, "energy": 1.0, "hallucination": 10.0, "accuracy": 10.0, "accessibility": 1.0},
         **({"limits": limits} if limits else {}),
         "assumptions": assumptions,
     }

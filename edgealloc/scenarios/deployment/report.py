@@ -307,9 +307,12 @@ def _of_model(document: Document, where: str, one: Compact, context: int) -> Ite
         yield Number(f"{where}.perplexity", one.perplexity.value, "", f"{one.perplexity.value:.4g}",
                      one.perplexity.source, one.perplexity.mark)  # fmt: skip
     for key in ("accuracy", "hallucination"):
-        for c, query in enumerate(document.classes):
-            known = one.quality[key][c]
-            yield Number(f"{where}.{key}.{query.name}", known.value, "", f"{known.value:.4g}", known.source, known.mark)
+        alike = len(set(one.quality[key])) == 1
+        for query, known in zip(document.classes, one.quality[key], strict=True):
+            path = f"{where}.{key}" if alike else f"{where}.{key}.{query.name}"
+            yield Number(path, known.value, "", f"{known.value:.4g}", known.source, known.mark)
+            if alike:
+                break
 
 
 def _spread(path: str, values: FloatArray, unit: str, source: str) -> Number:
@@ -355,7 +358,9 @@ def limit_lines(scenario: Scenario, problem: Deployment) -> list[str]:
     if problem.servers:
         lines.append(f"a server is busy at most {_shares(problem.load_limit)} of the time")
         if problem.airtime_limit is not None and np.isfinite(problem.airtime_limit).any():
-            lines.append(f"a cell transmits at most {_shares(problem.airtime_limit)} of the time")
+            finite = problem.airtime_limit[np.isfinite(problem.airtime_limit)]
+            of = "" if len(finite) == problem.servers else f" ({len(finite)} of {problem.servers})"
+            lines.append(f"a cell transmits at most {_shares(finite)} of the time{of}")
     limits = document.limits
     for value, words in (
         (None if limits.energy in (None, np.inf) else format_si(float(limits.energy or 0.0), "J"),

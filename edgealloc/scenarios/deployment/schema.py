@@ -245,9 +245,9 @@ class WeightsSection(Section):
     delay: Number = Field(default=1.0, description="weight of the mean delay of a query")
     energy: Number = Field(default=1.0, description="weight of its mean energy, on the device and at servers")
     hallucination: Number = Field(
-        default=5.0, description="per unit of the mean hallucination rate: 5 makes a fifth worth the reference"
+        default=10.0, description="per unit of the mean hallucination rate: 10 makes a tenth worth the reference"
     )
-    accuracy: Number = Field(default=5.0, description="objective per unit of accuracy that the mean answer lacks")
+    accuracy: Number = Field(default=10.0, description="objective per unit of accuracy that the mean answer lacks")
     accessibility: Number = Field(
         default=1.0, description="objective per unit of the share of devices without a variant of usable speed"
     )
