@@ -110,6 +110,7 @@ def _flag(option: str) -> str:
 _LIU: Final = "edgealloc.reproduce.liu_zhao_2024"
 _ZENG: Final = "edgealloc.reproduce.zeng_2024"
 _DONG: Final = "edgealloc.reproduce.dong_2024"
+_ZHANG: Final = "edgealloc.reproduce.zhang_2024"
 
 PAPERS: Final[dict[str, Paper]] = {
     one.name: one
@@ -135,6 +136,13 @@ PAPERS: Final[dict[str, Paper]] = {
             f"{_DONG}.settings:WORKLOADS",
             ("models", "gap", "time_limit_s"),
             "edgealloc figure memory --paper dong-2024 --out figures   (or: all; --edition short|long|both)",
+        ),
+        Paper(
+            "zhang-2024", "Zhang et al., arXiv 2411.09148: compact models at the edge",
+            f"{_ZHANG}.figures:FIGURES", f"{_ZHANG}.figures:run_figures", f"{_ZHANG}.figures:listing",
+            f"{_ZHANG}.settings:BASES",
+            ("gap", "time_limit_s"),
+            "edgealloc figure offloading --paper zhang-2024 --out figures   (or: all; --edition llama3|llama2|both)",
         ),
     )
 }
