@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ __all__ = ["Answer", "Host", "answer", "server_answer"]
 FloatArray = npt.NDArray[np.float64]
 
 #: Peak rate that stands in where a device's own numbers are measured, and no framework of the catalog runs there.
-_HALF: float = 0.5
+_HALF: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,9 @@ def _speed(host: Host, model: Compact, batch: int = 1) -> _Speed | str:
     else:
         known = facts.speed(model.model, host.entry, chosen.name, host.power_w)
         # names of single rows are many; `edgealloc.catalog.compression_facts.rate` tells them
-        rows, _, power = known.basis.partition("; power: ")
+        rows, _, told = known.basis.partition("; power: ")
         source = rows if known.origin == "measured" else rows.partition(":")[0]
-        told = "as given" if host.power_w is not None else power
+        told = told if host.power_w is None else "as given"
         found = _Speed(known.work, known.machine, chosen.name, known.origin, f"{source}; power: {told}")
     if given is None:
         return found
