@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 _SERVERS: Final = 8
 _HELD: Final = 10
 _DEVICES: Final = 5
-_ALTERNATIVES: Final = 3
+_ALTERNATIVES: Final = 2
 #: Costs that differ by less than this share of the objective are the same.
 _SAME: Final = 1e-12
 
@@ -334,7 +334,9 @@ def _gap_lines(e: Explanation) -> list[str]:
         table.append(["of this, ruled out by branch and bound", format_price(beyond), format_percent(beyond, distance)])
     lines += ["  " + line for line in text_table([f"part of the {'gap' if e.proven else 'distance'}", "amount",
                                                   "share"], table).splitlines()]
-    binding = [f"{FLEET_WORDS[name]} {format_price(price)}" for name, price in e.prices.fleet.items() if price > 0.0]
+    # what is worth less than rounding binds nothing
+    binding = [f"{FLEET_WORDS[name]} {format_price(price)}" for name, price in e.prices.fleet.items()
+               if price * float(getattr(solution.problem, name)) > 1e-9 * abs(objective)]
     if binding:
         lines.append(f"  limits of the fleet that bind, with what one more unit is worth: {', '.join(binding)}")
     return lines
@@ -383,23 +385,31 @@ def _held_lines(e: Explanation) -> list[str]:
 
 
 def _dearest_lines(e: Explanation) -> list[str]:
-    """The dearest devices with their nearest alternatives."""
-    dearest = np.argsort(-e.wish.cost, kind="stable")[:_DEVICES].tolist()
-    lines = [f"the dearest {format_count(len(dearest), 'device')}, and what alternatives cost more"
-             + (" at the prices" if e.proven else " with idle servers")]
-    for i in dearest:
-        lines += ["  " + line for line in _device_lines(e, i, _ALTERNATIVES)]
-    if len(e.wish.cost) > len(dearest):
-        lines.append(f"  and {format_count(len(e.wish.cost) - len(dearest), 'device')} more (to_frame(), or --json; "
-                     "device_text(i) for one)")
+    """The dearest device of every kind of choice, with its nearest alternatives."""
+    now, order = e.wish.now, np.argsort(-e.wish.cost, kind="stable")
+    options = np.column_stack([now.variant, now.mask, now.server])[order]
+    kinds, first, count = np.unique(options, axis=0, return_index=True, return_counts=True)
+    # the kinds of the dearest devices first
+    shown = np.argsort(first, kind="stable")[:_DEVICES]
+    lines = [f"the dearest device of {len(shown)} of {format_count(len(kinds), 'choice')}, and what alternatives cost "
+             f"more {'at the prices' if e.proven else 'with idle servers'}"]
+    for k in shown.tolist():
+        lines += ["  " + line for line in _device_lines(e, int(order[first[k]]), _ALTERNATIVES, int(count[k]))]
+    lines.append("  every device: to_frame(), or --json; one of them: device_text(i)")
     return lines
 
 
-def _device_lines(e: Explanation, i: int, count: int) -> list[str]:
+def _device_lines(e: Explanation, i: int, count: int, alike: int = 1) -> list[str]:
     problem, wish = e.solution.problem, e.wish
-    lines = [f"{problem.device_label(i)}: {option_words(problem, *wish.now.at(i))}, adds "
+    others = f", like {format_count(alike - 1, 'other')}" if alike > 1 else ""
+    lines = [f"{problem.device_label(i)}{others}: {option_words(problem, *wish.now.at(i))}, adds "
              f"{format_price(float(wish.cost[i]))}"]
-    for difference, option, objection in e.alternatives(i, count):
+    every = e.alternatives(i, 10**6)
+    shown = every[:count]
+    # the first that the device could have must not be missing
+    shown += [one for one in every[count:] if not wish.against(i, *one[1])][:1] if all(
+        wish.against(i, *one[1]) for one in shown) else []
+    for difference, option, objection in shown:
         same = abs(difference) <= _SAME * abs(e.totals["objective"])
         more = 0.0 if same else difference
         why = objection or ("as cheap" if same else "dearer" if more > 0.0 else

@@ -390,17 +390,17 @@ def _limit_lines(problem: Deployment, solution: Solution[Rollout, DeploymentCost
         amounts = (f"{format_si(used, 'J')} of {format_si(float(limit), 'J')}" if unit else
                    f"{used:.4g} of {float(limit):.4g}")
         price = solution.bound_prices.get(name)
-        worth = "" if price is None else f"; {_fleet_price(name, float(np.asarray(price).ravel()[0]))}"
+        worth = "" if price is None else f"; {_fleet_price(solution, name, float(np.asarray(price).ravel()[0]))}"
         head = "limits      " if not lines else "            "
         lines.append(f"{head} {FLEET_WORDS[name]} {amounts} ({format_percent(used, float(limit))} used{worth})")
     return lines
 
 
-def _fleet_price(name: str, price: float) -> str:
+def _fleet_price(solution: Solution[Rollout, DeploymentCosts], name: str, price: float) -> str:
     """What one more unit of a limit of the fleet is worth."""
     if name == "energy_limit_j":
-        return f"one more joule is worth {format_price(price)}"
-    return f"one more percentage point is worth {format_price(price / 100.0)}"
+        return f"one more joule is worth {format_price(100.0 * _worth(solution, price))}"
+    return f"one more percentage point is worth {format_price(_worth(solution, price))}"
 
 
 def near_limits(
