@@ -136,10 +136,17 @@ class DeviceChoices:
         return Rollout(variant[choice] - 1, server[choice], self.problem.options.masks[mask[choice]])
 
     def choice(self, rollout: Rollout) -> IntArray | None:
-        """The options of a rollout, with the cheapest variant for one that is left out; None if a device has none."""
+        """The options of a rollout, with a variant that is no worse for one that is left out; None if a device has
+        none."""
+        options = self.problem.options
         device, mask, variant, server = self.parts
         wanted = (rollout.offload * 2 ** np.arange(self.problem.classes)).sum(axis=1)
         same = np.flatnonzero((mask == wanted[device]) & (server == rollout.server[device]))
+        given = rollout.variant[device[same]] + 1
+        # the cheapest one may need more of a limit of the fleet
+        for amount in (options.local_cost, *(options.local_use[name] for name in self._means)):
+            no_more = (amount[device[same], variant[same], mask[same]] <= amount[device[same], given, mask[same]])
+            same, given = same[no_more], given[no_more]
         other = variant[same] != rollout.variant[device[same]] + 1
         order = same[np.lexsort((self.choices.cost[same], other, device[same]))]
         found, first = np.unique(device[order], return_index=True)
