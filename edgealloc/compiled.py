@@ -50,11 +50,11 @@ def _formulation(module: str) -> str:
 @cache
 def _sources(formulation: str) -> tuple[Path, ...]:
     """Files with a kernel of a formulation ("": of none) and, from there on, what they import that is compiled in:
-    other files with kernels, and constants."""
+    other files with kernels, and constants (`core` has none that a kernel computes with)."""
     texts, own = {}, set()
     for path in _PACKAGE.rglob("*.py"):
         parts = path.relative_to(_PACKAGE).parts
-        if parts[0] != "formulations" or parts[1] == formulation:
+        if parts[0] != "core" and (parts[0] != "formulations" or parts[1] == formulation):
             texts[path] = path.read_bytes()
             if _MARK in texts[path] and (parts[0] == "formulations") == bool(formulation):
                 own.add(path)
