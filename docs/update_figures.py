@@ -3,8 +3,9 @@
     python docs/update_figures.py [WORKERS] [PAPER ...]
 
 Of Liu & Zhao half of the paper's sizes and half of its weights, so that it takes some ten minutes on two processors;
-the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024, zeng-2024, dong-2024, pool-training or
-fine-tuning (the pictures of pool_training.md and fine_tuning.md); all by default.
+the commands in the page draw the paper's own sizes. PAPER is liu-zhao-2024, zeng-2024, dong-2024, zhang-2024, or
+pool-training, fine-tuning or deployment (the pictures of pool_training.md, fine_tuning.md and deployment.md); all by
+default.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ from edgealloc.reproduce.liu_zhao_2024.settings import EDITIONS
 from edgealloc.reproduce.trend import TrendResult
 from edgealloc.reproduce.zeng_2024 import figures as zeng
 from edgealloc.reproduce.zeng_2024.settings import TESTBEDS
+from edgealloc.reproduce.zhang_2024 import figures as zhang
+from edgealloc.reproduce.zhang_2024 import runs as zhang_runs
+from edgealloc.reproduce.zhang_2024.settings import BASES
 from edgealloc.sweeps.result import frame_to_csv
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "images" / "liu_zhao_2024"
 ZENG_FOLDER = DOCS / "images" / "zeng_2024"
 DONG_FOLDER = DOCS / "images" / "dong_2024"
+ZHANG_FOLDER = DOCS / "images" / "zhang_2024"
 USERS, SERVERS, SAMPLES = 25, 5, 5
 WEIGHTS = [1.0, 3.0, 5.0, 7.0, 10.0]
 
@@ -121,6 +126,29 @@ def dong_page() -> str:
     return "\n".join(lines).rstrip()
 
 
+def zhang_page() -> str:
+    """Pictures and tables of Zhang et al. are written; gallery and findings."""
+    results = list(zhang.run_figures(list(zhang.FIGURES), list(BASES)))
+    lines = []
+    for name, figure in zhang.FIGURES.items():
+        mine = [one for one in results if one.figure.name == name]
+        lines += [f"### {name}: {figure.title}", ""]
+        table = "strategies" if name == "server" else name  # the same rows
+        for one in mine:
+            picture, rows = one.save(ZHANG_FOLDER)
+            _small(picture)
+            if table != name:
+                rows.unlink()
+            lines.append(f"![{figure.title}, base {one.edition}](images/zhang_2024/{picture.name})")
+        links = (f"[{one.edition}](images/zhang_2024/zhang_{table}_{one.edition}.csv)" for one in mine)
+        lines += ["", f"Rows: {', '.join(links)}. {'; '.join(mine[0].choices)}.", ""]
+        lines += [*_trend_table([one.edition for one in mine], [one.trends for one in mine]), ""]
+        if name in ("strategies", "offloading"):
+            for one in mine:
+                lines += ["```text", *zhang_runs.TABLES[name](one.rows).splitlines(), "```", ""]
+    return "\n".join(lines).rstrip()
+
+
 def _small(picture: Path) -> None:
     """A picture of few colours needs a third of the bytes."""
     from PIL import Image
@@ -148,6 +176,18 @@ def tuning_pictures() -> None:
         _small(save_figure(solution.plot(what), folder / f"{what}.png"))
 
 
+def deployment_pictures() -> None:
+    """The clinic's rollout as deployment.md shows it."""
+    problem = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "clinic.toml").problem()
+    solution = problem.solve()
+    folder = DOCS / "images" / "deployment"
+    folder.mkdir(parents=True, exist_ok=True)
+    for what in ("quality", "offloading", "coverage", "load"):
+        _small(save_figure(solution.plot(what), folder / f"{what}.png"))
+    front = ea.pareto_front(problem, x="energy", y="accuracy")
+    _small(save_figure(front.plot(), folder / "pareto.png"))
+
+
 def write(page_name: str, block: str) -> None:
     """Replace the block of a page."""
     file = DOCS / page_name
@@ -160,7 +200,7 @@ def main(arguments: Sequence[str]) -> None:
     """Draw, and replace the blocks of the pages."""
     workers = next((int(one) for one in arguments if one.isdigit()), 1)
     papers = [one for one in arguments if not one.isdigit()] or [
-        "liu-zhao-2024", "pool-training", "zeng-2024", "fine-tuning", "dong-2024"]
+        "liu-zhao-2024", "pool-training", "zeng-2024", "fine-tuning", "dong-2024", "deployment", "zhang-2024"]
     if "liu-zhao-2024" in papers:
         write("liu_zhao_2024.md", page(drawn(workers)))
     if "pool-training" in papers:
@@ -171,6 +211,10 @@ def main(arguments: Sequence[str]) -> None:
         tuning_pictures()
     if "dong-2024" in papers:
         write("dong_2024.md", dong_page())
+    if "deployment" in papers:
+        deployment_pictures()
+    if "zhang-2024" in papers:
+        write("zhang_2024.md", zhang_page())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ from edgealloc.catalog import SUFFIX
 from edgealloc.catalog import compression_facts as compact
 from edgealloc.core.method import Method
 from edgealloc.core.tables import markdown_table
+from edgealloc.formulations.deployment.methods import METHODS as DEPLOYMENT_SOLVERS
+from edgealloc.formulations.deployment.validate import FIELDS as DEPLOYMENT_FIELDS
+from edgealloc.formulations.deployment.validate import FLAGS as DEPLOYMENT_FLAGS
 from edgealloc.formulations.fine_tuning.methods import METHODS as TUNING_SOLVERS
 from edgealloc.formulations.fine_tuning.validate import FIELDS as TUNING_FIELDS
 from edgealloc.formulations.fine_tuning.validate import FLAGS
@@ -38,6 +41,7 @@ from edgealloc.reproduce.dong_2024 import settings as dong_settings
 from edgealloc.reproduce.liu_zhao_2024.defects import defects, markdown
 from edgealloc.reproduce.zeng_2024.estimate import estimate_table
 from edgealloc.reproduce.zeng_2024.settings import REPORTED, TESTBEDS, choices
+from edgealloc.reproduce.zhang_2024 import settings as zhang_settings
 from edgealloc.system.tuning import TUNING_METHODS
 
 DOCS = Path(__file__).resolve().parent
@@ -116,6 +120,37 @@ def tuning_answer() -> str:
     solution = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "field_teams.toml").problem().solve()
     lines = [line for line in solution.summary().splitlines() if not re.fullmatch(r"time +[\d.e-]+ s", line)]
     return "\n".join(["```text", *lines, "```"])
+
+
+@functools.cache
+def _clinic() -> ea.Solution[ea.Rollout, ea.DeploymentCosts]:
+    """The clinic's rollout."""
+    problem = ea.Scenario.load(DOCS.parent / "examples" / "scenarios" / "clinic.toml").problem()
+    solution: ea.Solution[ea.Rollout, ea.DeploymentCosts] = problem.solve()
+    return solution
+
+
+def deployment_fields() -> str:
+    """The symbol table of deployment."""
+    rows = [[field.symbol, f"`{field.name}`", field.unit, field.shape, field.text] for field in DEPLOYMENT_FIELDS]
+    rows += [["", f"`{name}`", "", "device x variant", text] for name, text in DEPLOYMENT_FLAGS.items()]
+    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+
+
+def deployment_solvers() -> str:
+    """The methods of deployment as the library lists them."""
+    return _methods(DEPLOYMENT_SOLVERS)
+
+
+def deployment_answer() -> str:
+    """The page of the clinic's solution, without its time."""
+    lines = [line for line in _clinic().summary().splitlines() if not re.fullmatch(r"time +[\d.e-]+ s", line)]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def deployment_why() -> str:
+    """Why it is what it is."""
+    return f"```text\n{_clinic().explain().text()}\n```"
 
 
 def tuning_errors() -> str:
@@ -198,6 +233,16 @@ def dong_choices() -> str:
     return "\n".join([*lines, *(f"- {one}" for one in shared)])
 
 
+def zhang_choices() -> str:
+    """What could not be read of Zhang et al. and we chose, for both base models."""
+    lines = ["Reported by the paper, as far as it could be read (abstract, beginning of the introduction):", "",
+             *(f"- {one}" for one in zhang_settings.REPORTED), "", "Ours:", ""]
+    editions = {name: zhang_settings.choices(name) for name in zhang_settings.BASES}
+    shared = [one for one in editions["llama3"] if one in editions["llama2"]]
+    lines += [f"- `{name}`: {one}" for name, texts in editions.items() for one in texts if one not in shared]
+    return "\n".join([*lines, *(f"- {one}" for one in shared)])
+
+
 def zeng_choices() -> str:
     """What the public text of Zeng et al. leaves open and we chose, for both testbeds."""
     lines = ["Reported by the paper, as far as its public text goes:", "", *(f"- {one}" for one in REPORTED), "",
@@ -218,6 +263,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "pool-methods": pool_methods,
     "pool-estimate": estimate_table,
     "zeng-choices": zeng_choices,
+    "deployment-fields": deployment_fields,
+    "deployment-solvers": deployment_solvers,
+    "deployment-answer": deployment_answer,
+    "deployment-why": deployment_why,
+    "zhang-choices": zhang_choices,
     "tuning-fields": tuning_fields,
     "tuning-solvers": tuning_solvers,
     "tuning-methods": tuning_methods,

@@ -173,7 +173,7 @@ PHONES: Final = Phones()
 REPORTED: Final = (
     "quantisation, pruning and distillation make models that mobile devices can run",
     "they improve generalisation accuracy, hallucination rate, accessibility and resource consumption",
-    "simple queries are answered on the device, complex ones at the edge",
+    "simple queries are answered on the device, complex ones at the edge (the design that it proposes)",
 )
 
 
