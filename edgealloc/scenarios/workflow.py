@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgealloc.catalog import Catalog, default_catalog
+from edgealloc.catalog import default_catalog
 from edgealloc.errors import DataError, Fault, nearest
 from edgealloc.scenarios.workflow_report import (
     Compiled,
@@ -75,7 +75,7 @@ def optimise(
     accuracy: float | Mapping[str, float] | None = None,
     hallucination: float | Mapping[str, float] | None = None,
     source: str = "",
-    catalog: Catalog | None = None,
+    catalog: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Optimised:
     """Compact variants of a model: size, perplexity, accuracy by benchmark, and a proxy of the hallucination rate.
 
@@ -90,8 +90,8 @@ def optimise(
         Your own, in [0, 1], for every variant, or by class of queries; instead of the published ones.
     source : str
         Where they are from; without it they are told as assumptions.
-    catalog : Catalog, optional
-        Instead of the package's.
+    catalog : mapping, optional
+        Your own entries, as [catalog] of a scenario file: ``{"models": {name: ...}, "devices": {name: ...}}``.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def optimise(
     """
     from edgealloc.scenarios.deployment import facts
 
-    known = default_catalog() if catalog is None else catalog
+    known = default_catalog().extended(**(catalog or {}))
     faults: list[Fault] = []
     rows: list[OptimisedRow] = []
     tables: list[dict[str, Any]] = []
@@ -135,6 +135,8 @@ def optimise(
         raise DataError(list(dict.fromkeys(faults)), "workflow.optimise")
     said = {f"variants.{key}": source or "given to workflow.optimise" for key in own}
     raw: dict[str, Any] = {"problem": "deployment", "version": 1, "variants": tables}
+    if catalog is not None:
+        raw["catalog"] = {section: dict(entries) for section, entries in catalog.items()}
     if said:
         raw["sources" if source else "assumptions"] = said
     return Optimised(tuple(rows), raw)
@@ -343,7 +345,7 @@ def offload(
     Returns
     -------
     Offloaded
-        The proven answer beside everything on the devices and everything at the edge.
+        The proven answer, beside everything on the devices, and everything at the edge as far as it has room.
 
     Raises
     ------

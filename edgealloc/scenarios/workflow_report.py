@@ -190,7 +190,8 @@ class OffloadedRow:
     Attributes
     ----------
     strategy : str
-        "offloading" (proven), "device-only", "edge-only".
+        "offloading" (proven), "device-only" (but for what no device can answer), "edge-only" (as far as servers have
+        room).
     found : bool
         Whether it keeps all limits.
     energy_j, hallucination, accuracy, accessibility, delay_s, offloaded, objective : float

@@ -27,7 +27,7 @@ from edgealloc.catalog.compression_facts import (
     variant,
 )
 from edgealloc.errors import DataError
-from edgealloc.system.inference import largest_batch
+from edgealloc.system.inference import DENSE, largest_batch
 
 __all__ = [
     "BENCHMARKS",
@@ -39,7 +39,7 @@ __all__ = [
     "framework_for",
     "framework_names",
     "known",
-    "label_of",
+    "label_text",
     "published",
     "published_models",
     "room",
@@ -89,9 +89,21 @@ def _remembered() -> frozenset[str]:
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
+def label_text(text: str) -> str:
+    """A label as the catalog writes it: formats by their own names.
+
+    >>> label_text("q4_k_m"), label_text("int8"), label_text("awq-int4-g128"), label_text("wanda-2:4")
+    ('Q4_K_M', 'Q8_0', 'awq-int4-g128', 'wanda-2:4')
+    """
+    label = label_of(text)
+    if label.sparsity != DENSE or label.narrower:
+        return text
+    return f"{label.method}-{label.form.name}".removeprefix("-")
+
+
 def compact(entry: ModelEntry, label: str) -> Variant:
     """A model in a format, with all that has been published of it."""
-    return variant(entry.name, label, {entry.name: entry})
+    return variant(entry.name, label_text(label), {entry.name: entry})
 
 
 def published(model: Variant, key: str, benchmark: str) -> Known | None:

@@ -82,7 +82,7 @@ def variants(document: Document, catalog: Catalog) -> tuple[Compact, ...]:
     found = []
     for k, table in enumerate(document.variants):
         for text in table.formats:
-            name = variant_name(table.model, facts.label_of(text).text, len(table.formats), table.name)
+            name = variant_name(table.model, facts.label_text(text), len(table.formats), table.name)
             found.append(_compact(document, catalog, name, text, table, ("variants", k)))
     return tuple(found)
 
@@ -90,7 +90,7 @@ def variants(document: Document, catalog: Catalog) -> tuple[Compact, ...]:
 def served(document: Document, catalog: Catalog) -> tuple[Compact, ...]:
     """What every group of servers answers with."""
     return tuple(
-        _compact(document, catalog, f"{one.model}-{one.format}", one.format, one, ("servers", i))
+        _compact(document, catalog, f"{one.model}-{facts.label_text(one.format)}", one.format, one, ("servers", i))
         for i, one in enumerate(document.servers)
     )
 
