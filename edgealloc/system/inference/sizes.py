@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 
@@ -45,7 +46,11 @@ def weight_bytes_by_tensor(
     DataError
         An unknown format; an encoder-decoder.
     """
-    chosen = format_named(form)
+    return dict(_by_kind(shape, format_named(form), sparsity, supported))
+
+
+@functools.lru_cache(maxsize=4096)
+def _by_kind(shape: Transformer, chosen: Format, sparsity: Sparsity, supported: bool) -> Mapping[str, float]:
     result: Counter[str] = Counter()
     for tensor in tensors(shape):
         result[tensor.kind] += _bytes(tensor, shape, chosen, sparsity, supported)  # type: ignore[assignment]
