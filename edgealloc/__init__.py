@@ -24,6 +24,7 @@ _PUBLIC = {
     "DataError": "edgealloc.errors",
     "Deployment": "edgealloc.formulations.deployment.problem",
     "DeploymentCosts": "edgealloc.formulations.deployment.rollout",
+    "DeploymentFront": "edgealloc.formulations.deployment.front",
     "Diagnosis": "edgealloc.core.constraints",
     "EdgeallocError": "edgealloc.errors",
     "FaultReport": "edgealloc.formulations.pool_training.questions.faults",
@@ -59,12 +60,13 @@ _PUBLIC = {
     "faults": "edgealloc.formulations.pool_training.questions.fault_search",
     "fits": "edgealloc.scenarios.fits",
     "parallelisms": "edgealloc.formulations.pool_training.questions.questions",
-    "pareto_front": "edgealloc.formulations.pool_training.questions.pareto",
+    "pareto_front": "edgealloc.fronts",
     "participants": "edgealloc.formulations.pool_training.questions.questions",
     "plan_pool": "edgealloc.formulations.pool_training.questions.questions",
     "register_method": "edgealloc.core.method",
     "service_cost_ratio": "edgealloc.formulations.split_training.service_ratio",
     "sweep": "edgealloc.sweeps.engine",
+    "workflow": "edgealloc.scenarios",
 }
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from edgealloc.core.status import Status, Termination
     from edgealloc.core.weights import Weights
     from edgealloc.errors import DataError, EdgeallocError, InfeasibleError, MissingDependencyError, SolverError
+    from edgealloc.formulations.deployment.front import DeploymentFront
     from edgealloc.formulations.deployment.problem import Deployment
     from edgealloc.formulations.deployment.rollout import DeploymentCosts, Rollout
     from edgealloc.formulations.fine_tuning.assignment import Assignment, FineTuningCosts
@@ -87,7 +90,7 @@ if TYPE_CHECKING:
     from edgealloc.formulations.pool_training.questions.answers import PoolReport
     from edgealloc.formulations.pool_training.questions.fault_search import faults
     from edgealloc.formulations.pool_training.questions.faults import FaultReport
-    from edgealloc.formulations.pool_training.questions.pareto import ParetoFront, pareto_front
+    from edgealloc.formulations.pool_training.questions.pareto import ParetoFront
     from edgealloc.formulations.pool_training.questions.questions import (
         arrangements,
         parallelisms,
@@ -97,6 +100,8 @@ if TYPE_CHECKING:
     from edgealloc.formulations.split_training.allocation import Allocation, Costs
     from edgealloc.formulations.split_training.problem import SplitTraining
     from edgealloc.formulations.split_training.service_ratio import ServiceCostRatio, service_cost_ratio
+    from edgealloc.fronts import pareto_front
+    from edgealloc.scenarios import workflow
     from edgealloc.scenarios.fits import fits
     from edgealloc.scenarios.fits_report import FitsReport
     from edgealloc.scenarios.scenario import Scenario
@@ -106,12 +111,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allocation", "Assignment", "Catalog", "Comparison", "Costs", "DataError", "Deployment", "DeploymentCosts",
-    "Diagnosis", "EdgeallocError", "FaultReport", "FineTuning", "FineTuningCosts", "FitsReport", "InfeasibleError",
-    "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts", "PoolReport", "PoolTraining",
-    "Progress", "Rollout", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError", "SplitTraining",
-    "Stability", "Status", "Sweep", "Termination", "Topology", "Weights", "__version__", "arrangements", "compare",
-    "default_catalog", "faults", "fits", "parallelisms", "pareto_front", "participants", "plan_pool", "register_method",
-    "service_cost_ratio", "sweep",
+    "DeploymentFront", "Diagnosis", "EdgeallocError", "FaultReport", "FineTuning", "FineTuningCosts", "FitsReport",
+    "InfeasibleError", "Method", "MissingDependencyError", "Outcome", "ParetoFront", "Plan", "PoolCosts", "PoolReport",
+    "PoolTraining", "Progress", "Rollout", "Run", "Scenario", "ServiceCostRatio", "Solution", "SolverError",
+    "SplitTraining", "Stability", "Status", "Sweep", "Termination", "Topology", "Weights", "__version__",
+    "arrangements", "compare", "default_catalog", "faults", "fits", "parallelisms", "pareto_front", "participants",
+    "plan_pool", "register_method", "service_cost_ratio", "sweep", "workflow",
 ]
 
 

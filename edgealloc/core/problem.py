@@ -58,6 +58,8 @@ class Problem(ABC, Generic[A, C]):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     #: What the rows of `agents_table` and of `servers_table` are, in the plural.
     TABLES: ClassVar[tuple[str, str]] = ("agents", "servers")
+    #: "module:function" that finds the trade-off between two metrics; empty for kinds that have none.
+    FRONT: ClassVar[str] = ""
     #: What a solution says, in a few words.
     ANSWERS: ClassVar[str] = "who does what, and what it costs"
 

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sweeps": {"comparison", "scenarios", "core", "units", "errors"},
     "comparison": {"core", "units", "errors"},
+    "fronts": {"formulations", "core", "errors"},
     "scenarios": {"catalog", "formulations", "core", "system", "units", "errors"},
     "catalog": {"system", "units", "errors"},
     "formulations": {"core", "system", "solvers", "compiled", "units", "errors"},

@@ -12,8 +12,8 @@ import numpy as np
 
 from edgealloc import Deployment, Rollout, Weights
 
-__all__ = ["FLEET", "by_hand", "every_option", "least_objective", "random_deployment", "random_rollouts", "rollout_of",
-           "seeds"]
+__all__ = ["FLEET", "by_hand", "every_option", "every_rollout", "least_objective", "random_deployment",
+           "random_rollouts", "rollout_of", "seeds"]
 
 #: Limits of the fleet's means.
 FLEET = ("energy_limit_j", "hallucination_limit", "error_limit", "inaccessible_limit")
@@ -211,6 +211,13 @@ def least_objective(problem: Deployment) -> float:
 
     look((), 0.0)
     return best
+
+
+def every_rollout(problem: Deployment) -> list[Rollout]:
+    """All rollouts that keep the limits."""
+    lists = [[one for one in every_option(problem, i) if one.fits] for i in range(problem.devices)]
+    return [rollout_of([one.choice for one in parts]) for parts in itertools.product(*lists)
+            if _whole(problem, parts)[1]]
 
 
 def random_rollouts(problem: Deployment, seed: int, count: int = 1) -> list[Rollout]:

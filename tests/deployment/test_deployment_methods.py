@@ -128,6 +128,18 @@ def test_warm_start_and_stops() -> None:
         assert any("warm start" in line for line in problem.solve(warm_start=broken, gap=1e-2).attempts)
 
 
+def test_a_start_with_a_variant_that_is_left_out() -> None:
+    """Of two variants that need the same energy one is left out; the cheap one, which is kept, needs too much."""
+    problem = Deployment(device_memory_bytes=[8e9], query_rate_per_s=[[0.1]], memory_bytes=[1e9, 1e9, 1e9],
+                         local_delay_s=[[[3.0], [3.0], [1.0]]], local_energy_j=[[[1.0], [1.0], [9.0]]],
+                         energy_limit_j=1.0, busy_s=[[1.0]], uplink_bps=1e6, downlink_bps=1e6, server_energy_j=9.0)
+    start = Rollout(np.array([1]), np.array([-1]), np.array([[False]]))
+    for limit in (None, 1e-9):
+        solution = problem.solve(warm_start=start, time_limit_s=limit)
+        assert solution.objective == 3.0
+        assert not any("rejected" in line for line in solution.attempts)
+
+
 @pytest.mark.parametrize("method", PROVEN)
 def test_progress_comes_as_lines(method: str) -> None:
     """Bounds rise and objectives fall, and the last line is what is returned, or less."""

@@ -162,6 +162,7 @@ class Deployment(Problem[Rollout, DeploymentCosts]):
         Constraint("error_limit", "1 - mean accuracy <= 1 - A", "1", priced=True),
         Constraint("inaccessible_limit", "share of devices without access <= X", "1", priced=True),
     )
+    FRONT: ClassVar[str] = f"{_HERE}.front:pareto_front"
     PLOTS: ClassVar[tuple[str, ...]] = ("quality", "offloading", "coverage", "load")
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mean_delay_s", "delay s", "mean delay of a query [s]"),

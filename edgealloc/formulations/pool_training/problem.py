@@ -127,6 +127,7 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         Constraint("memory_bytes", "states + activations + overhead <= Mem_i", "B"),
         Constraint("deadline_s", "T <= T_max", "s"),
     )
+    FRONT: ClassVar[str] = "edgealloc.formulations.pool_training.questions.pareto:pareto_front"
     PLOTS: ClassVar[tuple[str, ...]] = ("gantt", "memory", "memory-trace", "topology", "pareto")
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("parallelism", "parallelism", number=False),
