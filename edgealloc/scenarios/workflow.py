@@ -6,7 +6,7 @@ Each call takes what the one before it returned, and builds up a scenario that c
 >>> compact = workflow.optimise("llama3.2-1b", ["f16", "Q4_K_M"])
 >>> compiled = workflow.compile_target(compact, "snapdragon-865-12gb", memory_share=0.2)
 >>> compiled["llama3.2-1b-f16"].missing
-'336 MB of memory'
+'105 MB of memory'
 >>> deployed = workflow.deploy(compiled)
 >>> deployed.best
 'llama3.2-1b-Q4_K_M'
