@@ -21,8 +21,12 @@ class StoppedClock:
     """In place of the clock of `Run`: solvers that are given the time left see the time limit whole, or none left."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = time.perf_counter()
+        self.reset()
         monkeypatch.setattr(runs, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def reset(self) -> None:
+        """For further runs within a test."""
+        self.now = time.perf_counter()
 
     def run_out_at(
         self, stage: str, line: int = 1, then: Callable[[Progress], None] | None = None

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from twin import Twin, golden
+from twin import Twin, section
 
 import edgealloc as ea
 
@@ -656,7 +656,7 @@ class LimitsTwin:
             return np.asarray(twin.w_t[n] * seconds + twin.w_e[n] * energy + fine * late)
 
         ends = np.log(np.array([low, high]))
-        best = float(min(cost(golden(cost, ends[:1], ends[1:], 80)).min(), cost(ends).min()))
+        best = float(min(cost(section(cost, ends[:1], ends[1:], 80)).min(), cost(ends).min()))
         return best + (float(twin.w_s[n]) * twin.instability(n, data.layers) if twin.w_s[n] else 0.0)
 
     def _places(self, cells: Iterable[tuple[int, tuple[int, ...]]]) -> list[tuple[int, ...]]:

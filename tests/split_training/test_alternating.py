@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from instances import Spec, build, choose, chunks, instance, sized
+from instances import Spec, build, choose, chunks, count, instance, sized
 from limits_instances import limited, witness
 from twin import Twin
 
@@ -47,7 +47,7 @@ def combinations(problem: ea.SplitTraining, a: ea.Allocation) -> list[ea.Allocat
 # ---- blocks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seeds", chunks(40, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(20, 2), ids=str)
 def test_cut_block_tries_all_cuts(seeds: range) -> None:
     """The twin's plain objective over every combination of cuts is least where the block says."""
     for seed in seeds:
@@ -69,7 +69,7 @@ def test_cut_block_tries_all_cuts(seeds: range) -> None:
 def test_cut_block_under_limits(traits: dict[str, Any]) -> None:
     """Of all combinations that keep the limits none is better; under a server's memory the block still keeps it, and is
     no worse than where it began."""
-    for seed in range(12):
+    for seed in range(6):
         problem = limited(seed, users=3, layers=4, feasible=True, **traits)
         if seed % 2:
             # where a second costs little, what is cheapest is often late
@@ -173,7 +173,7 @@ def test_association_block_leaves_no_single_move(exactly: bool) -> None:
 # ---- the method ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seeds", chunks(120, 4), ids=str)
+@pytest.mark.parametrize("seeds", chunks(60, 3), ids=str)
 def test_never_below_the_certified_bound(seeds: range) -> None:
     """LOCALLY_SOLVED without a bound of its own, and no objective below the proven one."""
     for seed in seeds:
@@ -189,7 +189,7 @@ def test_never_below_the_certified_bound(seeds: range) -> None:
         assert not any("rejected" in line or "failed" in line for line in solution.attempts), (seed, solution.attempts)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(count(6)))
 def test_descent_is_monotone(seed: int) -> None:
     """From every start objectives only fall, no block is rejected, and the best end is returned."""
     problem = instance(seed, users=6) if seed % 2 else limited(seed, feasible=True)
@@ -203,7 +203,7 @@ def test_descent_is_monotone(seed: int) -> None:
     assert all(block.rejected == 0 for block in found.blocks)
 
 
-@pytest.mark.parametrize("seeds", chunks(16, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(10, 2), ids=str)
 def test_limits(seeds: range) -> None:
     """Deadlines, caps, memory, equalities and rounds: an answer keeps them all, or none is given and the limit is
     named; and never is one below the bound."""
@@ -224,7 +224,7 @@ def test_limits(seeds: range) -> None:
 
 
 def test_infeasible_problems_do_not_crash() -> None:
-    for seed in range(8):
+    for seed in range(5):
         problem = limited(seed, feasible=False)
         solution = problem.solve("alternating", threads=1)
         assert solution.objective is None
@@ -233,7 +233,7 @@ def test_infeasible_problems_do_not_crash() -> None:
 
 def test_no_worse_than_its_starts() -> None:
     """Greedy, gucro, edge-only and the largest cuts are where it begins, or lie on the way."""
-    for seed in range(10):
+    for seed in range(5):
         problem = sized(seed, 12, 3, extreme=False)
         objective = problem.solve("alternating").objective
         assert objective is not None

@@ -262,7 +262,7 @@ def test_alpha_only_keeps_the_random_resources() -> None:
         assert np.array_equal(getattr(got, name), getattr(drawn, name)), name
 
 
-@pytest.mark.parametrize("seeds", chunks(45, 3), ids=str)
+@pytest.mark.parametrize("seeds", chunks(24, 3), ids=str)
 def test_no_baseline_beats_the_optimum(seeds: range) -> None:
     """The twin's optimum by enumeration is a lower bound for all of them."""
     for seed in seeds:
@@ -304,7 +304,7 @@ def places(problem: ea.SplitTraining, n: int) -> list[int]:
     return there + ([-1] if problem.cuts.local[n] else [])
 
 
-@pytest.mark.parametrize("seeds", chunks(30, 3), ids=str)
+@pytest.mark.parametrize("seeds", chunks(15, 3), ids=str)
 def test_no_single_move_improves_aauco(seeds: range) -> None:
     """Every user on every other server, and alone, everybody's cut chosen anew: nothing is cheaper."""
     for seed in seeds:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from instances import choose, chunks, count, instance, problems, sized
+from stopped_clock import StoppedClock
 from twin import Twin
 
 import edgealloc as ea
@@ -38,7 +39,7 @@ def check_optimal(problem: ea.SplitTraining, label: object) -> None:
     assert solution.bound <= optimum * (1.0 + 1e-9), label
 
 
-@pytest.mark.parametrize("seeds", chunks(200, 10), ids=str)
+@pytest.mark.parametrize("seeds", chunks(120, 6), ids=str)
 def test_certified_is_the_enumerated_optimum(seeds: range) -> None:
     """On tiny problems of every variant the certified objective is the optimum by enumeration, and the bound is never
     above it: ``bound <= optimum (1 + 1e-9)``."""
@@ -46,14 +47,14 @@ def test_certified_is_the_enumerated_optimum(seeds: range) -> None:
         check_optimal(instance(seed), seed)
 
 
-@settings(max_examples=count(40))
+@settings(max_examples=count(24))
 @given(problem=problems(users=3))
 def test_certified_on_degenerate_problems(problem: ea.SplitTraining) -> None:
     """The same for whatever Hypothesis makes of the variants: ties, dead links, gains of 1e-20, free energy."""
     check_optimal(problem, problem.describe())
 
 
-@pytest.mark.parametrize("seeds", chunks(60, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(30, 2), ids=str)
 def test_a_looser_gap_is_kept(seeds: range) -> None:
     """With a gap asked for, the answer is optimal within it, and its bound is still below the optimum."""
     for seed in seeds:
@@ -69,13 +70,15 @@ def test_a_looser_gap_is_kept(seeds: range) -> None:
             assert solution.objective <= optimum * (1.0 + 1.02e-2), seed
 
 
-@pytest.mark.parametrize("seeds", chunks(30, 3), ids=str)
-def test_bound_is_below_every_feasible_allocation(seeds: range) -> None:
+@pytest.mark.parametrize("seeds", chunks(12, 3), ids=str)
+def test_bound_is_below_every_feasible_allocation(seeds: range, clock: StoppedClock) -> None:
     """Weak duality on middle-sized problems: no allocation that anybody finds costs less than the bound."""
     for seed in seeds:
         rng = np.random.default_rng(seed)
         problem = sized(seed, int(rng.integers(10, 80)), int(rng.integers(1, 8)), int(rng.integers(2, 20)))
-        solution = problem.solve(gap=1e-4, threads=1, time_limit_s=2)  # a bound holds whenever it is looked at
+        # a bound holds whenever it is looked at: at the first word from the tree at the latest
+        solution = problem.solve(gap=1e-4, threads=1, on_progress=clock.run_out_at("branches"))
+        clock.reset()
         check_solution(solution, 1e-4)
         assert solution.bound is not None
         for _ in range(20):
@@ -89,7 +92,7 @@ def test_bound_is_below_every_feasible_allocation(seeds: range) -> None:
                 assert solution.objective <= other.objective * (1.0 + 1e-4), (seed, method)
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(count(8)))
 def test_more_never_hurts_the_optimum(seed: int) -> None:
     """More bandwidth, server clock or gain never raises the optimum, and a tighter limit never lowers it."""
     problem = sized(seed, 3, 2, 4)
@@ -152,7 +155,7 @@ def test_time_limit_returns_the_best_so_far(limit: float, users: int) -> None:
         assert solution.objective is not None
         if solution.bound is not None:
             assert solution.bound <= solution.objective
-    assert solution.seconds < limit + 5.0
+    assert solution.seconds < limit + 20.0
     assert str(solution)
 
 
@@ -223,7 +226,7 @@ def test_unusable_warm_start_is_told() -> None:
         problem.solve(warm_start=short)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(count(8)))
 def test_both_kinds_of_price(seed: int) -> None:
     """`prices` are the multipliers at the returned integers; `bound_prices` prove the bound: the Lagrangian
     at them, by the twin, is the bound to rounding, or less where enumeration closed the gap."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from instances import choose, instance, sized
+from instances import choose, count, instance, sized
 from scipy.optimize import minimize, minimize_scalar
 
 import edgealloc as ea
@@ -101,7 +101,7 @@ def start(problem: ea.SplitTraining, seed: int = 0) -> ea.Allocation:
 # ---- claims ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(count(6)))
 def test_agrees_with_scipy(seed: int) -> None:
     """Every variant: the objective is the twin's to 1e-7."""
     problem = instance(seed, users=4, servers=2, extreme=False)
@@ -145,7 +145,7 @@ def test_signals_far_below_the_noise() -> None:
     assert solution.objective == pytest.approx(exact, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(count(10)))
 def test_extreme_data_is_solved_or_admitted(seed: int) -> None:
     """Gains of 1e-20 to 1 on one server may defeat every solver; then the status says so, and nothing is exceeded."""
     problem = instance(seed, users=3, servers=2, extreme=True)
@@ -244,7 +244,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(count(6)))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_deadlines_agree_with_the_exact_resource_solve(variant: str, seed: int) -> None:
     """The same objective to 1e-6, or both find that no resources keep the deadlines."""
@@ -262,7 +262,7 @@ def test_deadlines_agree_with_the_exact_resource_solve(variant: str, seed: int) 
     assert objective == pytest.approx(problem.evaluate(exact).objective, rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(count(5)))
 @pytest.mark.parametrize("sense", ["at_most", "exactly"])
 def test_rounds_agree_with_a_search_for_their_length(sense: str, seed: int) -> None:
     problem, begin = tightened(seed, delay="max", resource_sense=sense)
@@ -324,7 +324,7 @@ def improved(problem: ea.SplitTraining, a: ea.Allocation) -> float:
     return float(found.fun * costs.objective)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(count(3)))
 @pytest.mark.parametrize("delay", ["sum", "max"])
 def test_agrees_with_slsqp(delay: str, seed: int) -> None:
     """A local method on `evaluate` itself, begun somewhere near: the problem is convex in the logarithms."""

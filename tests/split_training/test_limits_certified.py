@@ -67,7 +67,7 @@ def check(problem: ea.SplitTraining, label: object) -> None:
     optimum = enumerated(problem)
     if optimum is None:
         return
-    solution = problem.solve("certified", gap=1e-6, threads=1, time_limit_s=20)
+    solution = problem.solve("certified", gap=1e-6, threads=1, time_limit_s=None)
     check_bound(solution, optimum, label)
     if math.isinf(optimum):
         check_infeasible(solution, label)
@@ -78,14 +78,14 @@ def check(problem: ea.SplitTraining, label: object) -> None:
     assert solution.status == ea.Status.OPTIMAL, (label, solution.termination, solution.attempts)
 
 
-@pytest.mark.parametrize("seeds", chunks(70, 10), ids=str)
+@pytest.mark.parametrize("seeds", chunks(40, 5), ids=str)
 def test_certified_is_the_enumerated_optimum(seeds: range) -> None:
     """Every mix of limits on sums of delays."""
     for seed in seeds:
         check(limited(seed, rounds=False), seed)
 
 
-@pytest.mark.parametrize("seeds", chunks(10, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(6, 1), ids=str)
 @pytest.mark.parametrize("name", ALONE)
 def test_one_limit_alone(name: str, seeds: range) -> None:
     """Each limit without the others, at other seeds than the mixes."""
@@ -93,42 +93,39 @@ def test_one_limit_alone(name: str, seeds: range) -> None:
         check(limited(10_000 + seed, **only(name)), (name, 10_000 + seed))
 
 
-@pytest.mark.parametrize("seeds", chunks(40, 8), ids=str)
+@pytest.mark.parametrize("seeds", chunks(12, 4), ids=str)
 def test_rounds_are_the_enumerated_optimum(seeds: range) -> None:
-    """Synchronous rounds with every mix of the other limits: the bound holds also where time ran out."""
+    """Synchronous rounds with every mix of the other limits."""
     for seed in seeds:
         problem = limited(seed, rounds=True)
         optimum = enumerated(problem)
         if optimum is None:
             continue
-        solution = problem.solve("certified", gap=1e-3, threads=1, time_limit_s=1.5)
+        solution = problem.solve("certified", gap=1e-3, threads=1, time_limit_s=None)
         check_bound(solution, optimum, seed)
         if math.isinf(optimum):
             check_infeasible(solution, seed)
             continue
-        late = solution.termination == ea.Termination.TIME_LIMIT
-        if late and solution.objective is None:
-            continue
         check_allocation(solution, optimum, 1e-3, seed)
-        assert late or solution.status == ea.Status.OPTIMAL, (seed, solution.attempts)
+        assert solution.status == ea.Status.OPTIMAL, (seed, solution.attempts)
         assert solution.objective is not None
-        assert late or solution.objective <= optimum * (1.0 + 2e-3), seed
+        assert solution.objective <= optimum * (1.0 + 2e-3), seed
 
 
 @pytest.mark.parametrize("limit", ["deadlines", "caps", "server_memory"])
 def test_out_of_reach_is_infeasible(limit: str) -> None:
     """What cannot be kept whatever the association is proven infeasible, with a diagnosis, by both methods."""
-    for seed in range(3):
+    for seed in range(2):
         problem = limited(seed, feasible=False, **only(limit))
         for method in ("certified", "prove"):
-            solution = problem.solve(method, threads=1, time_limit_s=20)
+            solution = problem.solve(method, threads=1, time_limit_s=None)
             assert solution.status == ea.Status.INFEASIBLE, (method, seed)
             check_infeasible(solution, (method, seed))
 
 
 def test_limits_that_do_not_bind_change_no_answer() -> None:
     """Deadlines of a day, room for everybody and memory without end: the objective without them."""
-    for seed in range(6):
+    for seed in range(4):
         plain = limited(seed, feasible=True, **only("exactly")).replace(resource_sense="at_most")
         loose = plain.replace(
             deadline_s=[1e12] * plain.users, users_per_server=[plain.users] * plain.servers,

@@ -13,7 +13,7 @@ from milp_twin import prove
 from twin import Twin
 
 
-@pytest.mark.parametrize("seeds", chunks(12, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(8, 2), ids=str)
 def test_plain_optima(seeds: range) -> None:
     """Bound and incumbent meet at the enumerated optimum."""
     for seed in seeds:
@@ -24,7 +24,7 @@ def test_plain_optima(seeds: range) -> None:
         assert proof.gap <= 1e-6, seed
 
 
-@pytest.mark.parametrize("seeds", chunks(16, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(8, 2), ids=str)
 def test_limited_optima(seeds: range) -> None:
     """The same under deadlines, penalties, caps and server memory; infeasible is found by both."""
     for seed in seeds:

@@ -54,7 +54,7 @@ def surplus(problem: ea.SplitTraining, value: FloatArray, q: float) -> tuple[flo
     return float(value.sum()) - q * least, TWIN * float(value.sum())
 
 
-@pytest.mark.parametrize("seeds", chunks(48, 3))
+@pytest.mark.parametrize("seeds", chunks(24, 3))
 def test_ratio_and_bound_enclose_the_optimum(seeds: range) -> None:
     """Over every variant of the model: F(bound) <= 0 <= F(ratio), the history is monotone, and 1e-4 is reached."""
     for seed in seeds:
@@ -105,7 +105,7 @@ def test_the_optimum_is_that_of_enumeration(seed: int) -> None:
 @pytest.mark.parametrize("trait", ["rounds", "limits"])
 def test_rounds_and_limits(trait: str) -> None:
     """The longest delay as the delay of the cost, and deadlines, caps and memory (soft deadlines in the cost too)."""
-    for seed in range(8):
+    for seed in range(4):
         problem = limited(seed, users=2, servers=2, layers=3, feasible=True if seed % 4 else None)
         if trait == "rounds":
             delay = float(np.mean(problem.weights.delay))
@@ -128,7 +128,7 @@ def test_rounds_and_limits(trait: str) -> None:
             assert sign * (float(value.sum()) - q * least) <= 1e-5 * float(value.sum()), (seed, q)
 
 
-@pytest.mark.parametrize("seeds", chunks(60, 2))
+@pytest.mark.parametrize("seeds", chunks(30, 2))
 def test_no_method_beats_the_bound(seeds: range) -> None:
     """Ratios that baselines reach stay below what is proven, and are what their allocations give by `evaluate`."""
     for seed in seeds:

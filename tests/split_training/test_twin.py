@@ -56,7 +56,7 @@ def test_allowed_cuts_are_those_of_the_twin(seeds: range) -> None:
             assert bool(cuts.local[n]) == twin.cut_allowed(n, problem.layers), (seed, n)
 
 
-@pytest.mark.parametrize("seeds", chunks(90, 3), ids=str)
+@pytest.mark.parametrize("seeds", chunks(45, 3), ids=str)
 def test_resources_are_those_of_the_twin(seeds: range) -> None:
     """The resource solve at a fixed association and cut is globally optimal: the twin's dual has the same
     value."""
