@@ -227,4 +227,8 @@ def test_own_models_and_devices() -> None:
 
 
 def test_the_public_door() -> None:
+    import edgealloc.scenarios as package
+
     assert ea.workflow is workflow
+    with pytest.raises(AttributeError, match="no attribute 'workflaw'"):
+        _ = package.workflaw
