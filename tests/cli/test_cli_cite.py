@@ -175,8 +175,11 @@ def test_everything_that_can_be_cited_is_listed() -> None:
 
 def test_json() -> None:
     document = json.loads(run("edge-only", "shen2018fractional1", "--json").stdout)
-    assert document["names"] == {"edge-only": ["liu2024resource"], "shen2018fractional1": ["shen2018fractional1"]}
-    liu, shen = document["references"]
+    assert document["names"] == {
+        # a rule of two papers
+        "edge-only": ["liu2024resource", "zhang2025democratized"], "shen2018fractional1": ["shen2018fractional1"],
+    }
+    liu, _, shen = document["references"]
     assert liu["authors"] == ["Chang Liu", "Jun Zhao"]
     assert (liu["from_memory"], shen["from_memory"]) == (False, True)
     assert list(parse(liu["bibtex"])) == ["liu2024resource"]

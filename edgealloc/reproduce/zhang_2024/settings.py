@@ -2,7 +2,7 @@
 
 What could be read of the paper is its abstract and the beginning of its introduction; the values of its figures could
 not. So the axes are those of its Fig. 1C, 4 and 5, and every number is computed from published rows of others (each
-with its source) and from choices of ours, made before anything was drawn and not changed after.
+with its source) and from choices of ours, made before anything was drawn - but for two, which `choices` names.
 """
 
 from __future__ import annotations
@@ -210,4 +210,8 @@ def choices(edition: str) -> list[str]:
         f"accessibility: devices on which the variant fits and decodes at {USABLE_TOKENS_PER_S:g} token/s or more",
         f"memory for a model is a share of a device's memory, by class ({shares})",
         "speed by roofline with efficiencies of measured rows; power is measured where known, else the device's limit",
+        f"{PHONES.count} phones share the server in 'offloading': chosen after a first run with 60, whose server "
+        "answered everything; 'sharing' shows other numbers of phones, those among them",
+        f"a weight of {PHONES.access_weight:g} on phones without access, after that run too: so that a variant is "
+        "installed where that costs nothing",
     ]
