@@ -86,6 +86,7 @@ def test_benchmarks_run_small(tmp_path: Path) -> None:
         "methods.py": "--sizes 6x2:1 --loads proportional --methods certified,greedy,nearest --plugin "
         + str(ROOT / "examples" / "own_baseline.py"),
         "never_below.py": "2 --methods certified,greedy",
+        "deployment.py": "--small",
     }
     for name, options in small.items():
         assert "----" in run([str(folder / name), *options.split()], tmp_path), name
