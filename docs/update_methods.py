@@ -11,6 +11,8 @@ Blocks stand between ``<!-- ... -->`` and ``<!-- end -->``:
     A table of several methods of one kind.
 ``all-methods``
     Every method of every kind, with the page that describes it.
+``pages``
+    The toctree of all pages of methods.
 ``rows:TABLE``, ``rows:TABLE COLUMN=VALUE ...``
     The table docs/benchmarks/TABLE.md, or the rows of it where columns have these values.
 """
@@ -28,7 +30,7 @@ from edgealloc.core.tables import markdown_table
 
 DOCS = Path(__file__).resolve().parent
 PAGES = DOCS / "methods"
-BLOCK = re.compile(r"(<!-- (method:|summaries:|all-methods|rows:)([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (method:|summaries:|all-methods|pages|rows:)([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
 #: The page of each kind's model.
 MODELS = {"split-training": "split_training", "pool-training": "pool_training", "fine-tuning": "fine_tuning",
           "deployment": "deployment"}
@@ -66,10 +68,11 @@ def cited(method: Method) -> str:
 def head(kind: str, name: str) -> str:
     """The head of a method."""
     method = find(kind, name)
+    default = problem_class(kind).DEFAULT_METHOD
     module = str(method.run).split(":")[0].replace(".", "/") + ".py"
     rows = [
         ["kind of problem", f"`{kind}` ([the model](../{MODELS[kind]}.md))"],
-        ["call", f'`problem.solve("{name}")`' + (", the default" if name == problem_class(kind).DEFAULT_METHOD else "")],
+        ["call", f'`problem.solve("{name}")`' + (", the default" if name == default else "")],
         ["in one line", method.summary],
         ["proves", "a lower bound" if method.proves else "nothing: `bound` and `gap` are None"],
         ["in `compare` by default", "no, name it" if method.slow else "yes"],
@@ -101,6 +104,15 @@ def all_methods() -> str:
     return "\n\n".join(tables)
 
 
+def pages() -> str:
+    """The toctree: kinds in their order, and of each the pages in the order of its methods."""
+    names = [place.split("#")[0].removesuffix(".md") for place in described().values()]
+    order = [place.split("#")[0].removesuffix(".md") for kind in KINDS for one in problem_class(kind).METHODS
+             if (place := described().get((kind, one.name)))]
+    lines = list(dict.fromkeys([*order, *names]))
+    return "\n".join(["```{toctree}", ":hidden:", "", *lines, "```"])
+
+
 def measured(text: str) -> str:
     """A benchmark's table, or some rows of it, without the columns that were asked for."""
     name, *wanted = text.split()
@@ -121,6 +133,8 @@ def block(what: str, text: str) -> str:
     """The content of a block."""
     if what == "all-methods":
         return all_methods()
+    if what == "pages":
+        return pages()
     if what == "rows:":
         return measured(text)
     kind, names = text.split("/")
