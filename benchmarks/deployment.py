@@ -25,7 +25,7 @@ import numpy as np
 
 from edgealloc import Deployment, Weights
 from edgealloc.core.run import Run
-from edgealloc.core.tables import markdown_table
+from edgealloc.core.tables import markdown_table, text_table
 from edgealloc.formulations.deployment.feasibility import least_means
 from edgealloc.solvers.choices import warm_up
 
@@ -126,10 +126,9 @@ def main() -> None:
                     "-" if costs is None else f"{costs.server_load.max(initial=0.0):.2f}", f"{peak_mb():.0f}",
                 ])
                 print(*rows[-1], file=sys.stderr)
-    table = markdown_table(HEADER, rows)
-    print(table)
+    print(text_table(HEADER, rows))
     if given.markdown:
-        given.markdown.write_text(table + "\n", encoding="utf-8")
+        given.markdown.write_text(markdown_table(HEADER, rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
