@@ -55,7 +55,7 @@ class Progress:
 
     @property
     def gap(self) -> float | None:
-        """Relative gap (objective - bound)/|objective|, None until both exist."""
+        """Relative gap ``(objective - bound)/|objective|``, None until both exist."""
         if self.objective is None or self.bound is None:
             return None
         return max(0.0, (self.objective - self.bound) / max(abs(self.objective), 1e-300))

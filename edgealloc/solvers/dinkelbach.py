@@ -190,7 +190,7 @@ class RatioSearch(Generic[P]):
         self._reconcile()
 
     def gap(self) -> float:
-        """(bound - ratio)/|ratio|, inf before both are known."""
+        """``(bound - ratio)/|ratio|``, inf before both are known."""
         if not (math.isfinite(self.ratio) and math.isfinite(self.bound)):
             return math.inf
         return max(0.0, self.bound - self.ratio) / max(abs(self.ratio), 1e-300)

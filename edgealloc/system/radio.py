@@ -105,7 +105,7 @@ def sample_gain(
     """Draw linear channel gains, independently for every entry of `distance_m`.
 
     ``g = min(1, 10^((G - PL(state, d) - X_sigma) / 10) |h|^2)`` with the state (line of sight or not) drawn
-    with the model's probability, X_sigma ~ N(0, sigma(state)^2) and |h|^2 ~ Exp(1) (Rayleigh).
+    with the model's probability, X_sigma ~ N(0, sigma(state)^2) and ``|h|^2`` ~ Exp(1) (Rayleigh).
 
     Parameters
     ----------

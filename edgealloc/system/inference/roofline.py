@@ -213,7 +213,7 @@ def decode_token_seconds(work: Work, machine: Machine, context: npt.ArrayLike, b
 def decode_seconds(
     work: Work, machine: Machine, prompt: npt.ArrayLike, answer: npt.ArrayLike, batch: npt.ArrayLike = 1
 ) -> Array:
-    """Time to decode an answer, ``sum of t(c) over c = p + 1 .. p + n``, in closed form.
+    """Time to decode an answer, ``sum of t(c) over c = p + 1, ..., p + n``, in closed form.
 
     Both sides of the maximum are linear in the context, so they cross once at most; before and behind the crossing
     the sum is an arithmetic series. For whole numbers of tokens it equals the loop; in between (mean lengths) the

@@ -131,7 +131,7 @@ def trainable_params(shape: Transformer, tuning: Tuning, family: str | None = No
     ===========================  ==========================================================
     method                       count
     ===========================  ==========================================================
-    full-*, lomo, galore, mezo   all
+    full-\*, lomo, galore, mezo  all
     badam                        all, one of D blocks at a time
     bitfit                       biases of matrices, norms and head
     lora, qlora, mezo-lora       ``Y sum over targets r (d_in + d_out)``
