@@ -13,7 +13,7 @@ import edgealloc as ea  # noqa: E402
 
 project = "edgealloc"
 author = "The edgealloc developers"
-copyright = "the edgealloc developers, Apache License 2.0"  # noqa: A001
+copyright = "the edgealloc developers, Apache License 2.0"
 version = release = ea.__version__
 
 extensions = [

@@ -92,7 +92,11 @@ TOPICS: Final[tuple[Topic, ...]] = (
         "The entry points that draw the figures of a paper.",
         (), ("edgealloc.reproduce.papers", "edgealloc.reproduce.results", "edgealloc.reproduce.trend", *_RUNS),
     ),
-    Topic("units", "Units", "Quantities with units to SI numbers, and back to texts for people.", (), ("edgealloc.units",)),
+    Topic(
+        "units", "Units",
+        "Quantities with units to SI numbers, and back to texts for people.",
+        (), ("edgealloc.units",),
+    ),
 )  # fmt: skip
 
 
@@ -104,7 +108,10 @@ def public_names() -> list[str]:
 
 
 def modules(topic: Topic) -> list[str]:
-    """The modules of a topic that say what is public in them, those inside a package that does not; "module:name" as it is."""
+    """The modules of a topic that say what is public in them; of a package that does not, those inside.
+
+    "module:name" stays as it is.
+    """
     found: list[str] = []
     for name in topic.modules:
         if ":" in name:

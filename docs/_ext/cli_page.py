@@ -59,7 +59,7 @@ def commands() -> dict[str, Any]:
 
 def parsed(line: str) -> dict[str, Any]:
     """The parameters of an example, read as the command line would read them; nothing is run."""
-    words = shlex.split(line.split(">")[0])
+    words = shlex.split(line.partition(">")[0])
     command = commands()[words[1]]
     return dict(command.make_context(words[1], words[2:]).params)
 
@@ -129,8 +129,8 @@ def pages() -> dict[str, str]:
     ]
     group = _group()
     intro = (
-        "Tables go to standard output, progress and messages to standard error; `--json` prints one document for machines. "
-        "Scenario files are TOML, YAML or JSON ([what they may say](index.md#scenario-files)). "
+        "Tables go to standard output, progress and messages to standard error; `--json` prints one document for "
+        "machines. Scenario files are TOML, YAML or JSON ([what they may say](index.md#scenario-files)). "
         "`edgealloc --version` tells the version, `edgealloc COMMAND --help` what is on this page."
     )
     summary = table(
@@ -142,7 +142,7 @@ def pages() -> dict[str, str]:
     )
     text = page(
         "Command line",
-        "Every command with all of its options, their defaults and a line to begin with, written from the program itself.",
+        "Every command with all of its options, their defaults and a line to begin with, from the program itself.",
         intro,
         summary,
         "## Exit status",

@@ -104,9 +104,7 @@ def _section(schema: Any, section: tuple[str, ...]) -> str:
         if child in schema.sections:
             heading = _heading(schema, child).strip("`")
             meaning, words = f"see `{heading}`", "tables" if ".".join(child) in schema.lists else "table"
-            rows.append(
-                [f"`{key}`", words, _default_words(schema, section, key, info) if info.is_required() else "", meaning]
-            )
+            rows.append([f"`{key}`", words, "**required**" if info.is_required() else "", meaning])
             continue
         words = value_words(info.annotation, info.metadata).replace("|", "\\|")
         rows.append([f"`{key}`", cell(words), _default_words(schema, section, key, info), cell(info.description or "")])
@@ -120,11 +118,11 @@ def _page(kind: str) -> str:
     schema = kind_named(kind).schema
     file = example_path(kind)
     intro = (
-        'A quantity is a plain number in the SI unit given here, or a text with any unit of that kind (`"20 MHz"`, `"23 dBm"`, '
-        '`"4 GB"`). Tables in double brackets may occur several times. A key that is not on this page is a fault, and the message '
-        f"names the nearest one. `edgealloc new FILE --kind {kind}` writes a file to begin with, `edgealloc check FILE` says what is "
-        "wrong with one and where each of its numbers is from. The formulation's fields in the library are in "
-        "[symbols and limits](symbols.md)."
+        'A quantity is a plain number in the SI unit given here, or a text with any unit of that kind (`"20 MHz"`, '
+        '`"23 dBm"`, `"4 GB"`). Tables in double brackets may occur several times. A key that is not on this page is a '
+        f"fault, and the message names the nearest one. `edgealloc new FILE --kind {kind}` writes a file to begin with, "
+        "`edgealloc check FILE` says what is wrong with one and where each of its numbers is from. The formulation's "
+        "fields in the library are in [symbols and limits](symbols.md)."
     )
     return page(
         f"Scenario file: {_TITLES[kind].lower()}",

@@ -18,7 +18,8 @@ ROOT: Final = DOCS.parent
 SOURCE_FOLDER: Final = "source"
 _LINK: Final = re.compile(r"\]\(((?:\.\./)+[^)\s#]+)(#[^)\s]*)?\)")
 _LANGUAGES: Final = {
-    ".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown", ".yaml": "yaml", ".yml": "yaml", ".cff": "yaml",
+    ".py": "python", ".toml": "toml", ".json": "json", ".md": "markdown", ".yaml": "yaml", ".yml": "yaml",
+    ".cff": "yaml",
 }  # fmt: skip
 _SHOWN: Final = {*_LANGUAGES, ".csv", ".txt", ".tex"}
 _LARGEST: Final = 200_000
@@ -55,11 +56,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _page_name(target: Path) -> str:
-    return (
-        f"{SOURCE_FOLDER}/{target.as_posix()}"
-        if (ROOT / target).is_file()
-        else f"{SOURCE_FOLDER}/{target.as_posix()}/index"
-    )
+    name = f"{SOURCE_FOLDER}/{target.as_posix()}"
+    return name if (ROOT / target).is_file() else f"{name}/index"
 
 
 def source_page(target: Path) -> str:
@@ -99,7 +97,7 @@ def _write_pages(app: Any) -> None:
     write_folder(Path(app.srcdir), pages, SOURCE_FOLDER)
 
 
-def _turn(app: Any, docname: str, source: list[str]) -> None:
+def _turn(_: Any, docname: str, source: list[str]) -> None:
     if not docname.startswith((f"{SOURCE_FOLDER}/", "gallery/")):
         source[0] = turned(source[0], docname)
 

@@ -11,10 +11,11 @@ from markdown import cell, page, table
 
 __all__ = ["allowed", "field_rows", "latex", "limit_rows", "pages"]
 
-_GREEK: Final = frozenset(
-    "alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
-)
+_GREEK: Final = (
+    "alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho",
+    "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi",
+    "Omega",
+)  # fmt: skip
 #: formulation -> (title, page with its model)
 TITLES: Final[dict[str, tuple[str, str]]] = {
     "split-training": ("Split training", "split_training.md"),
@@ -131,15 +132,16 @@ def pages() -> dict[str, str]:
     from edgealloc.core.kinds import KINDS
 
     intro = (
-        "Everything is in SI units: hertz, watts, seconds, joules, bytes, FLOP. A number stands for every user, device, server or "
-        "link; an array has the shape given here. `none` means that there is no such limit; ∞ within a range means the same for "
-        "single entries. Violations of a limit are told in its unit by `solution.violations`; a price is what the objective "
-        "gains per unit by which a limit is moved, in `solution.prices` and `solution.bound_prices`."
+        "Everything is in SI units: hertz, watts, seconds, joules, bytes, FLOP. A number stands for every user, device, "
+        "server or link; an array has the shape given here. `none` means that there is no such limit; ∞ within a range "
+        "means the same for single entries. Violations of a limit are told in its unit by `solution.violations`; a price "
+        "is what the objective gains per unit by which a limit is moved, in `solution.prices` and "
+        "`solution.bound_prices`."
     )
     text = page(
         "Symbols and limits",
-        "Symbol, name, unit, shape and range of every field of the four formulations, and their limits and prices, written from "
-        "the tables that the library checks against.",
+        "Symbol, name, unit, shape and range of every field of the four formulations, and their limits and prices, "
+        "written from the tables that the library checks against.",
         intro,
         *(_section(kind) for kind in KINDS),
     )
