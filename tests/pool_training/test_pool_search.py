@@ -267,7 +267,7 @@ def test_a_deadline_that_the_first_chains_miss_is_met() -> None:
 def test_certified_is_never_worse_than_the_method_hybrid() -> None:
     for seed in range(2):
         pool = random_pool(seed, 6, 12, "shared")
-        certified, hybrid = pool.solve("certified", time_limit_s=2), pool.solve("hybrid")
+        certified, hybrid = pool.solve("certified", time_limit_s=None), pool.solve("hybrid")
         assert certified.objective is not None
         assert hybrid.objective is not None
         assert certified.objective <= hybrid.objective * (1.0 + 1e-9 + 1e-3)

@@ -9,6 +9,7 @@ import pytest
 from choice_problems import exact_load, fleet, least_cost, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopped_clock import StoppedClock
 
 from edgealloc.core.run import Progress, Run
 from edgealloc.core.status import Termination
@@ -225,12 +226,14 @@ def test_interruption_keeps_what_is_known(method: str) -> None:
         assert math.isfinite(answer.bound)
 
 
-def test_search_is_anytime() -> None:
+def test_search_is_anytime(clock: StoppedClock) -> None:
     """Stopped in the middle, a search has a choice and a bound that grows with time."""
     problem = fleet(80, 10, 4, 0.15, seed=3)
     bounds = []
-    for seconds in (0.2, 0.8):
-        answer = search_choices(problem, Run(gap=0.0, time_limit_s=seconds))
+    for lines in (3, 20):
+        clock.reset()
+        answer = search_choices(problem, Run(gap=0.0, on_progress=clock.run_out_at("", lines)))
+        assert answer.termination == Termination.TIME_LIMIT
         assert answer.choice is not None
         bounds.append(answer.bound)
         assert answer.bound <= answer.objective

@@ -149,24 +149,24 @@ def test_what_is_proven_without_values(solver: str) -> None:
 
 
 def test_start_is_used_and_model_unchanged() -> None:
-    """A start is feasible from the first moment on, and the model's own variables stay as they were."""
+    """A start is feasible from the first moment on (here it is the optimum, which is hard to find), and the model's own
+    variables stay as they were."""
     model = pulp.LpProblem("start", pulp.LpMinimize)
     items = 40
     rng = np.random.default_rng(5)
     x = [model.add_variable(f"x{i}", 0, 1, pulp.LpInteger) for i in range(items)]
     slack = [model.add_variable(f"s{i}", 0) for i in range(10)]
     model += pulp.lpSum(slack)
+    planted = rng.integers(0, 2, items)
     for k in range(5):
         row = rng.integers(0, 100, items)
         mixed = pulp.lpSum(int(c) * v for c, v in zip(row, x, strict=True))
-        model += mixed + slack[2 * k] - slack[2 * k + 1] == int(row.sum()) // 2
-    first = solve_milp(model, time_limit_s=0.4)
-    assert first.values is not None
-    assert first.objective is not None
+        model += mixed + slack[2 * k] - slack[2 * k + 1] == int(row @ planted)
+    start = {f"x{i}": float(planted[i]) for i in range(items)} | {f"s{i}": 0.0 for i in range(10)}
     for solver in ("highs", "cbc"):
-        again = solve_milp(model, solver=solver, time_limit_s=0.3, start=first.values)
+        again = solve_milp(model, solver=solver, time_limit_s=20.0, start=start)
         assert again.objective is not None
-        assert again.objective <= first.objective + 1e-6
+        assert again.objective <= 1e-6
     assert all(v.varValue is None for v in x)
 
 
@@ -215,7 +215,7 @@ def test_interrupts_pass_through(solver: str) -> None:
     begun = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         solve_milp(model, solver=solver, time_limit_s=30.0)
-    assert time.perf_counter() - begun < 10.0
+    assert time.perf_counter() - begun < 20.0
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -79,9 +79,9 @@ def test_agrees_with_the_exact_resources_at_fixed_cuts(seed: int) -> None:
 
 
 def test_converges_by_itself() -> None:
-    """Not a timing: 24 users on 6 servers are done well within the time limit (50 are, in the README's test)."""
-    problem = ea.Scenario.random(24, 6, seed=0).split_training()
-    solution = problem.solve("fp-cccp")
+    """Not a timing: 16 users on 4 servers settle (50 do, in the README's test)."""
+    problem = ea.Scenario.random(16, 4, seed=0).split_training()
+    solution = problem.solve("fp-cccp", time_limit_s=None)
     assert solution.termination is ea.Termination.CONVERGED
     assert solution.objective is not None
     proof = problem.solve("certified")
@@ -91,7 +91,6 @@ def test_converges_by_itself() -> None:
 
 def test_time_limit_keeps_the_best() -> None:
     problem = ea.Scenario.random(20, 3, seed=0).split_training()
-    problem.solve("fp-cccp")  # whatever is slow the first time
     solution = problem.solve("fp-cccp", time_limit_s=0.3)
     assert solution.termination in (ea.Termination.TIME_LIMIT, ea.Termination.CONVERGED)
     assert solution.objective is not None
