@@ -22,4 +22,4 @@ def nearest(problem: ea.SplitTraining, run: ea.Run) -> ea.Outcome:
 ea.register_method("split-training", ea.Method("nearest", "closest server, smallest cut", run=nearest))
 
 if __name__ == "__main__":
-    print(ea.compare(ea.Scenario.random(users=50, servers=5, seed=0).split_training()))
+    print(ea.compare(ea.Scenario.random(users=20, servers=3, seed=0).split_training()))
