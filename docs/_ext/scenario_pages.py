@@ -109,6 +109,11 @@ def _section(schema: Any, section: tuple[str, ...]) -> str:
         words = value_words(info.annotation, info.metadata).replace("|", "\\|")
         rows.append([f"`{key}`", cell(words), _default_words(schema, section, key, info), cell(info.description or "")])
     doc = " ".join((model.__doc__ or "").split()) if section else "What every scenario file says, and its tables."
+    if section == ("catalog",):
+        doc += (
+            " The fields are those of {py:class}`edgealloc.catalog.DeviceEntry` and "
+            "{py:class}`edgealloc.catalog.ModelEntry`."
+        )
     return f"## {_heading(schema, section)}\n\n{doc}\n\n{table(['key', 'value', 'default', 'meaning'], rows)}"
 
 
@@ -120,9 +125,9 @@ def _page(kind: str) -> str:
     intro = (
         'A quantity is a plain number in the SI unit given here, or a text with any unit of that kind (`"20 MHz"`, '
         '`"23 dBm"`, `"4 GB"`). Tables in double brackets may occur several times. A key that is not on this page is a '
-        f"fault, and the message names the nearest one. `edgealloc new FILE --kind {kind}` writes a file to begin with, "
-        "`edgealloc check FILE` says what is wrong with one and where each of its numbers is from. The formulation's "
-        "fields in the library are in [symbols and limits](symbols.md)."
+        f"fault, and the message names the nearest one. `edgealloc new FILE --kind {kind}` writes a file to begin "
+        "with, `edgealloc check FILE` says what is wrong with one and where each of its numbers is from. The "
+        "formulation's fields in the library are in [symbols and limits](symbols.md)."
     )
     return page(
         f"Scenario file: {_TITLES[kind].lower()}",

@@ -13,8 +13,8 @@ __all__ = ["allowed", "field_rows", "latex", "limit_rows", "pages"]
 
 _GREEK: Final = (
     "alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho",
-    "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi",
-    "Omega",
+    "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi",
+    "Psi", "Omega",
 )  # fmt: skip
 #: formulation -> (title, page with its model)
 TITLES: Final[dict[str, tuple[str, str]]] = {
@@ -132,11 +132,11 @@ def pages() -> dict[str, str]:
     from edgealloc.core.kinds import KINDS
 
     intro = (
-        "Everything is in SI units: hertz, watts, seconds, joules, bytes, FLOP. A number stands for every user, device, "
-        "server or link; an array has the shape given here. `none` means that there is no such limit; ∞ within a range "
-        "means the same for single entries. Violations of a limit are told in its unit by `solution.violations`; a price "
-        "is what the objective gains per unit by which a limit is moved, in `solution.prices` and "
-        "`solution.bound_prices`."
+        "Everything is in SI units: hertz, watts, seconds, joules, bytes, FLOP. A number stands for every user, "
+        "device, server or link; an array has the shape given here. `none` means that there is no such limit; ∞ within "
+        "a range means the same for single entries. `solution.violations` tells violations of limits in their units; a "
+        "price, in `solution.prices` and `solution.bound_prices`, is what the objective gains per unit by which a limit "
+        "is moved."
     )
     text = page(
         "Symbols and limits",
