@@ -55,14 +55,19 @@ def described() -> dict[tuple[str, str], str]:
 def reference(method: Method) -> str:
     """Where it is from; pages of these documents as links."""
     page = re.fullmatch(r"docs/([\w.]+\.md)", method.reference)
-    return f"[{page[1]}](../{page[1]})" if page else re.sub(
-        r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", method.reference)
+    if page is not None:
+        said = "the page of the proof" if page[1] == "certificate.md" else "the page of the model"
+        return f"[{said}](../{page[1]})"
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", method.reference)
 
 
 def cited(method: Method) -> str:
     """The works that its citation prints, marked where the entry is from memory."""
     works = references(method.cites or (SOFTWARE,))
-    return "; ".join(one.line + (" (entry from memory)" if one.from_memory else "") for one in works)
+    lines = "; ".join(one.line + (" (entry from memory)" if one.from_memory else "") for one in works)
+    others = [one for kind in KINDS for one in problem_class(kind).METHODS if one.name == method.name]
+    more = {key for one in others for key in one.cites} - set(method.cites)
+    return lines + (". It prints what methods of this name rest on in other kinds of problem, too" if more else "")
 
 
 def head(kind: str, name: str) -> str:

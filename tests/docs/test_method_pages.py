@@ -39,7 +39,7 @@ def test_no_method_lacks_a_page() -> None:
 def test_generated_parts_are_up_to_date(page: Path, generator: dict[str, Any]) -> None:
     """What `python docs/update_methods.py` would write is there."""
     text = page.read_text(encoding="utf-8")
-    assert generator["updated"](text) == text
+    assert generator["updated"](text) == text, "run `python docs/update_methods.py`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
