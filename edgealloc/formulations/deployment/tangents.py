@@ -7,6 +7,7 @@ own queues show that the gap is proven. Tangents lie below a convex function, so
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,9 +48,11 @@ class TangentModel:
     devices : DeviceChoices
     choices : Choices
         Those of the devices, or some of them.
+    room : float
+        Share by which capacities are larger.
     """
 
-    def __init__(self, devices: DeviceChoices, choices: Choices) -> None:
+    def __init__(self, devices: DeviceChoices, choices: Choices, *, room: float = RELAXED) -> None:
         import pulp
 
         problem = devices.problem
@@ -61,7 +64,7 @@ class TangentModel:
         self.weight = problem.delay_weight / problem.total_rate_per_s
         self.scale = float(beyond.max(initial=0.0)) or 1.0
         # an answer may exceed a capacity by a hair's breadth, and bounds must hold for it
-        loose = Choices(choices.start, beyond / self.scale, choices.use / (1.0 + RELAXED), choices.capacity,
+        loose = Choices(choices.start, beyond / self.scale, choices.use / (1.0 + room), choices.capacity,
                         choices.capacities)
         self.choices = choices
         self.model, self.variables = choices_milp(loose, "deployment")
@@ -167,9 +170,28 @@ class _Search:
                 self.attempts.append("HiGHS found a choice that exceeds a limit by its tolerances")
         return load
 
+    def _left(self) -> float | None:
+        return self.run.seconds_left if math.isfinite(self.run.time_limit_s) else None
+
+    def _strictly(self) -> None:
+        """HiGHS once more, with capacities as they are: what exceeds them by its tolerances is within ours."""
+        left = self._left()
+        if left is not None and left <= 0.0:
+            return
+        strict = TangentModel(self.devices, self.choices, room=0.0)
+        result = solve_milp(strict.model, gap=_SHARE * self.run.gap, threads=1, time_limit_s=left, tolerance=TOLERANCE)
+        self.attempts.append(f"HiGHS with capacities as they are: {result.message}")
+        if result.values is not None:
+            self.offer(self._picked(strict, result.values))
+
+    def _picked(self, tangent: TangentModel, values: Mapping[str, float]) -> IntArray:
+        """Options of the devices that HiGHS chose."""
+        chosen = [values[tangent.variables[o].name] > 0.5 for o in range(self.choices.options)]
+        return np.asarray(self.option[np.flatnonzero(chosen)])
+
     def round(self, number: int) -> bool:
         """One answer of HiGHS; returns whether another one is of use."""
-        left = self.run.seconds_left if math.isfinite(self.run.time_limit_s) else None
+        left = self._left()
         if left is not None and left <= 0.0:
             self.termination = Termination.TIME_LIMIT
             return False
@@ -182,8 +204,9 @@ class _Search:
         if result.values is None:
             self.termination = result.termination
             return False
-        chosen = np.array([result.values[tangent.variables[o].name] > 0.5 for o in range(self.choices.options)])
-        load = self.offer(np.asarray(self.option[np.flatnonzero(chosen)]))
+        load = self.offer(self._picked(tangent, result.values))
+        if self.best is None:
+            self._strictly()
         self.run.report("tangents", number, self.objective, min(self.bound, self.objective))
         if relative_gap(self.objective, self.bound) <= self.run.gap:
             self.termination = Termination.GAP
