@@ -15,8 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 import edgealloc as ea
-from edgealloc.core.figures import save_figure
+from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, save_figure, style_axes
 from edgealloc.reproduce.dong_2024 import figures as dong
 from edgealloc.reproduce.dong_2024.runs import TABLES
 from edgealloc.reproduce.dong_2024.settings import WORKLOADS
@@ -29,6 +31,10 @@ from edgealloc.reproduce.zhang_2024 import figures as zhang
 from edgealloc.reproduce.zhang_2024 import runs as zhang_runs
 from edgealloc.reproduce.zhang_2024.settings import BASES
 from edgealloc.sweeps.result import frame_to_csv
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from data_flow import data_flow
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "images" / "liu_zhao_2024"
@@ -188,6 +194,25 @@ def deployment_pictures() -> None:
     _small(save_figure(front.plot(), folder / "pareto.png"))
 
 
+def ratio_picture() -> None:
+    """How much of the best service-cost ratio simple rules reach, as service_cost_ratio.md shows it."""
+    problem = ea.Scenario.random(users=20, servers=4, model="llama3.2-1b", load="congested", seed=0).split_training()
+    values = np.geomspace(1.5, 8.0, 9)
+    figure, ax = new_figure(width=6.4, height=3.6)
+    bounds = []
+    for colour, mark, method in zip(COLOURS, "osD", ("certified", "greedy", "random"), strict=False):
+        answers = [ea.service_cost_ratio(problem, float(value), method=method) for value in values]
+        if method == "certified":
+            bounds = [answer.bound or 0.0 for answer in answers]
+        shares = [100.0 * (answer.ratio or 0.0) / bound for answer, bound in zip(answers, bounds, strict=True)]
+        ax.plot(values, shares, color=colour, marker=mark, label=method)
+    ax.axhline(100.0, color=GREY, linestyle=":", label="proven bound")
+    ax.set_ylim(0.0, 105.0)
+    style_axes(ax, "Most service per cost: what methods reach", "value of a served user (1)", "share of the bound (%)")
+    place_legend(ax)
+    _small(save_figure(figure, DOCS / "images" / "service_cost_ratio.png"))
+
+
 def write(page_name: str, block: str) -> None:
     """Replace the block of a page."""
     file = DOCS / page_name
@@ -200,7 +225,8 @@ def main(arguments: Sequence[str]) -> None:
     """Draw, and replace the blocks of the pages."""
     workers = next((int(one) for one in arguments if one.isdigit()), 1)
     papers = [one for one in arguments if not one.isdigit()] or [
-        "liu-zhao-2024", "pool-training", "zeng-2024", "fine-tuning", "dong-2024", "deployment", "zhang-2024"]
+        "liu-zhao-2024", "pool-training", "zeng-2024", "fine-tuning", "dong-2024", "deployment", "zhang-2024",
+        "service-cost-ratio", "data-flow"]
     if "liu-zhao-2024" in papers:
         write("liu_zhao_2024.md", page(drawn(workers)))
     if "pool-training" in papers:
@@ -215,6 +241,10 @@ def main(arguments: Sequence[str]) -> None:
         deployment_pictures()
     if "zhang-2024" in papers:
         write("zhang_2024.md", zhang_page())
+    if "service-cost-ratio" in papers:
+        ratio_picture()
+    if "data-flow" in papers:
+        data_flow(DOCS / "images" / "data_flow.svg")
 
 
 if __name__ == "__main__":

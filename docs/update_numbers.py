@@ -26,6 +26,7 @@ from pathlib import Path
 import edgealloc as ea
 from edgealloc.catalog import SUFFIX
 from edgealloc.catalog import compression_facts as compact
+from edgealloc.core.fields import Field
 from edgealloc.core.method import Method
 from edgealloc.core.tables import markdown_table
 from edgealloc.formulations.deployment.methods import METHODS as DEPLOYMENT_SOLVERS
@@ -36,6 +37,8 @@ from edgealloc.formulations.fine_tuning.validate import FIELDS as TUNING_FIELDS
 from edgealloc.formulations.fine_tuning.validate import FLAGS
 from edgealloc.formulations.pool_training.methods import METHODS
 from edgealloc.formulations.pool_training.validate import FIELDS
+from edgealloc.formulations.split_training.methods import METHODS as SPLIT_SOLVERS
+from edgealloc.formulations.split_training.validate import FIELDS as SPLIT_FIELDS
 from edgealloc.reproduce.dong_2024 import runs as dong
 from edgealloc.reproduce.dong_2024 import settings as dong_settings
 from edgealloc.reproduce.liu_zhao_2024.defects import defects, markdown
@@ -44,7 +47,15 @@ from edgealloc.reproduce.zeng_2024.settings import REPORTED, TESTBEDS, choices
 from edgealloc.reproduce.zhang_2024 import settings as zhang_settings
 from edgealloc.system.tuning import TUNING_METHODS
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from update_methods import described
+
 DOCS = Path(__file__).resolve().parent
+#: Words of symbols that are letters, and indices that are several letters in a row.
+GREEK = frozenset(["alpha", "beta", "eta", "kappa", "lambda", "psi", "rho", "sigma", "theta", "Theta"])
+INDICES = frozenset(["nm", "ik", "ic", "iv", "ivc", "is", "sc", "vc"])
+FIELD_HEADER = ["symbol", "python name", "unit", "per", "what"]
 
 
 def quickstart() -> str:
@@ -74,38 +85,75 @@ def paper_setting() -> str:
     return "\n".join(lines)
 
 
+def _symbol(text: str) -> str:
+    """A symbol of a table of fields as a formula: "kappa_n" is kappa with the index n."""
+
+    def part(word: str) -> str:
+        if word in GREEK:
+            return f"\\{word}"
+        return word if len(word) == 1 or word in INDICES else f"\\mathrm{{{word}}}"
+
+    def one(match: re.Match[str]) -> str:
+        return part(match[1]) + (f"_{{{part(match[2])}}}" if match[2] else "")
+
+    return f"${re.sub(r'([A-Za-z]+)(?:_([A-Za-z0-9]+))?', one, text)}$" if text else ""
+
+
+def _field_rows(fields: Sequence[Field]) -> list[list[str]]:
+    rows = []
+    for one in fields:
+        shape = one.shape.replace("scalar", "")
+        rows.append([_symbol(one.symbol), f"`{one.name}`", one.unit.replace("*", " "), shape, one.text])
+    return rows
+
+
+def _source(method: Method) -> str:
+    """Where a method is from; one of these pages as a link."""
+    page = method.reference.removeprefix("docs/")
+    return page if page == method.reference else f"[{page}]({page})"
+
+
+def split_fields() -> str:
+    """The symbol table of split training."""
+    rows = [["$Y$", "`layers`", "1", "", "layers of the model"], *_field_rows(SPLIT_FIELDS)]
+    return markdown_table(FIELD_HEADER, rows)
+
+
+def split_solvers() -> str:
+    """The methods of split training as the library lists them."""
+    return _methods("split-training", SPLIT_SOLVERS)
+
+
 def pool_fields() -> str:
     """The symbol table of pool training."""
     counts = {"layers": ("Y", "layers"), "batch": ("B", "samples of an iteration"), "micro_batches": ("M", "its parts"),
               "tokens": ("d", "units that sequence parallelism shares"),
               "heads": ("", "units that tensor parallelism shares")}
-    rows = [[symbol, f"`{name}`", "1", "", text] for name, (symbol, text) in counts.items()]
-    rows += [[field.symbol, f"`{field.name}`", field.unit, field.shape.replace("scalar", ""), field.text]
-             for field in FIELDS]
-    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+    rows = [[_symbol(symbol), f"`{name}`", "1", "", text] for name, (symbol, text) in counts.items()]
+    return markdown_table(FIELD_HEADER, [*rows, *_field_rows(FIELDS)])
 
 
-def _methods(methods: Sequence[Method]) -> str:
-    rows = [[f"`{one.name}`", one.summary, "a lower bound" if one.proves else "", "" if one.slow else "yes",
-             one.reference.removeprefix("docs/")] for one in methods]
+def _methods(kind: str, methods: Sequence[Method]) -> str:
+    pages = described()
+    rows = [[f"[`{one.name}`](methods/{pages[kind, one.name]})", one.summary, "a lower bound" if one.proves else "",
+             "" if one.slow else "yes", _source(one)] for one in methods]
     return markdown_table(["method", "idea", "proves", "by default in `compare`", "source"], rows)
 
 
 def pool_methods() -> str:
     """The methods of pool training as the library lists them."""
-    return _methods(METHODS)
+    return _methods("pool-training", METHODS)
 
 
 def tuning_solvers() -> str:
     """The methods of fine-tuning fleets as the library lists them."""
-    return _methods(TUNING_SOLVERS)
+    return _methods("fine-tuning", TUNING_SOLVERS)
 
 
 def tuning_fields() -> str:
     """The symbol table of fine-tuning fleets."""
-    rows = [[field.symbol, f"`{field.name}`", field.unit, field.shape, field.text] for field in TUNING_FIELDS]
-    rows += [["", f"`{name}`", "", "job x method", text] for name, text in FLAGS.items()]
-    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+    rows = [["", f"`{name}`", "", "job x method", text] for name, text in FLAGS.items()]
+    return markdown_table(FIELD_HEADER, [*_field_rows(TUNING_FIELDS), *rows])
 
 
 def tuning_methods() -> str:
@@ -132,14 +180,13 @@ def _clinic() -> ea.Solution[ea.Rollout, ea.DeploymentCosts]:
 
 def deployment_fields() -> str:
     """The symbol table of deployment."""
-    rows = [[field.symbol, f"`{field.name}`", field.unit, field.shape, field.text] for field in DEPLOYMENT_FIELDS]
-    rows += [["", f"`{name}`", "", "device x variant", text] for name, text in DEPLOYMENT_FLAGS.items()]
-    return markdown_table(["symbol", "python name", "unit", "per", "what"], rows)
+    rows = [["", f"`{name}`", "", "device x variant", text] for name, text in DEPLOYMENT_FLAGS.items()]
+    return markdown_table(FIELD_HEADER, [*_field_rows(DEPLOYMENT_FIELDS), *rows])
 
 
 def deployment_solvers() -> str:
     """The methods of deployment as the library lists them."""
-    return _methods(DEPLOYMENT_SOLVERS)
+    return _methods("deployment", DEPLOYMENT_SOLVERS)
 
 
 def deployment_answer() -> str:
@@ -259,6 +306,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "defects": paper_defects,
     "paper-setting": paper_setting,
+    "split-fields": split_fields,
+    "split-solvers": split_solvers,
     "pool-fields": pool_fields,
     "pool-methods": pool_methods,
     "pool-estimate": estimate_table,
