@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from markdown import page
+from page_text import page
 
 from edgealloc.reproduce.papers import PAPERS
 

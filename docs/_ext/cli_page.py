@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, Final
 
-from markdown import cell, page, table
+from page_text import cell, page, table
 
 __all__ = ["EXAMPLES", "commands", "pages", "parsed"]
 
@@ -38,7 +38,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "edgealloc figure --paper zeng-2024 --list",
         "edgealloc figure memory --paper dong-2024 --edition short",
     ),
-    "methods": ("edgealloc methods", "edgealloc methods --kind pool-training"),
+    "methods": ("edgealloc methods", "edgealloc methods pool-training"),
     "catalog": ("edgealloc catalog devices", "edgealloc catalog models --json"),
     "cite": ("edgealloc cite certified",),
 }

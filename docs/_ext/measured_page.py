@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from markdown import page
+from page_text import page
 
 __all__ = ["MEASURED", "head", "pages"]
 

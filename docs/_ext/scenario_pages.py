@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any, Final
 
-from markdown import cell, page, table
+from page_text import cell, page, table
 
 __all__ = ["EXAMPLES", "example_path", "pages", "value_words"]
 

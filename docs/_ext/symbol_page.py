@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, Final
 
-from markdown import cell, page, table
+from page_text import cell, page, table
 
 __all__ = ["allowed", "field_rows", "latex", "limit_rows", "pages"]
 
@@ -133,10 +133,10 @@ def pages() -> dict[str, str]:
 
     intro = (
         "Everything is in SI units: hertz, watts, seconds, joules, bytes, FLOP. A number stands for every user, "
-        "device, server or link; an array has the shape given here. `none` means that there is no such limit; ∞ within "
-        "a range means the same for single entries. `solution.violations` tells violations of limits in their units; a "
-        "price, in `solution.prices` and `solution.bound_prices`, is what the objective gains per unit by which a limit "
-        "is moved."
+        "device, server or link; an array has the shape given here. `none` means that there is no such limit; ∞ "
+        "within a range means the same for single entries. `solution.violations` tells violations of limits in "
+        "their units; a price, in `solution.prices` and `solution.bound_prices`, is what the objective gains per unit "
+        "by which a limit is moved."
     )
     text = page(
         "Symbols and limits",

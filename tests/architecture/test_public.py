@@ -145,10 +145,14 @@ def test_one_version_everywhere() -> None:
     )
 
 
-def test_readme_has_the_two_commands() -> None:
+def test_readme_has_the_commands() -> None:
     """The check takes them from the README: each in the bash block after its marker, on one line."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, end in (("run", "edgealloc compare examples/scenarios/campus.toml"), ("test", "-m pytest")):
+    for name, end in (
+        ("run", "edgealloc compare examples/scenarios/campus.toml"),
+        ("test", "-m pytest"),
+        ("docs", "make -C docs html PYTHON=../.venv/bin/python"),
+    ):
         block = re.search(rf"^<!-- ci:{name} -->\n```bash\n(.+)\n```$", readme, re.MULTILINE)
         assert block is not None, name
         assert block[1].startswith("python3 -m venv .venv && .venv/bin/pip install ")
