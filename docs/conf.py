@@ -56,6 +56,8 @@ numpydoc_validation_checks: set[str] = set()  # tests/docs checks what we ask of
 
 # ---- gallery: every script is executed, one that fails ends the build
 if list((HERE / "gallery_scripts").glob("**/plot_*.py")):
+    from gallery_figures import SECTIONS
+
     extensions.insert(3, "sphinx_gallery.gen_gallery")
     sphinx_gallery_conf: dict[str, Any] = {
         "examples_dirs": "gallery_scripts",
@@ -69,10 +71,12 @@ if list((HERE / "gallery_scripts").glob("**/plot_*.py")):
         "show_signature": False,
         "write_computation_times": False,
         "remove_config_comments": True,
-        "image_scrapers": ("matplotlib",),
+        "image_scrapers": ("matplotlib", "gallery_figures"),
+        "ignore_repr_types": r"matplotlib[.](figure|text)|edgealloc",  # shown as pictures, or printed
         "reset_modules": ("matplotlib",),
         "thumbnail_size": (480, 336),
-        "within_subsection_order": "FileNameSortKey",
+        "subsection_order": [f"gallery_scripts/{one}" for one in SECTIONS],
+        "within_subsection_order": "gallery_figures.ScriptOrder",
         "plot_gallery": "True",
         "parallel": False,
         "doc_module": ("edgealloc",),

@@ -2,14 +2,16 @@
 What if a device drops out?
 ===========================
 
-The owner of a phone leaves with it: can training go on, how much slower, and how long does it take to move what only that
-device had? For every participant the pool is planned anew without it. Left, the time of an iteration afterwards, against
-the dashed line of today. Right, how long moving the states takes, to go on and when the device is back.
+The owner of a phone leaves with it: can training go on, how much slower, and how long does it take to move what
+only that device had? For every participant the pool is planned anew without it. Left, the time of an iteration
+afterwards, against the dashed line of today. Right, how long moving the states takes, to go on and when the device
+is back.
 """
 
 import edgealloc as ea
 
-problem = ea.Scenario.random_pool(devices=6, network="wifi", seed=3).pool_training()
+scenario = ea.Scenario.random_pool(devices=6, network="switch", seed=1)
+problem = scenario.pool_training(weights=ea.Weights(delay=1, energy=0))
 plan = problem.solve(gap=0.03, time_limit_s=1.5)
 report = ea.faults(plan, time_limit_s=3)
 report.plot()

@@ -2,10 +2,11 @@
 One iteration of a smart home
 =============================
 
-Boards, phones and an old gaming PC on one Wi-Fi channel train GPT-2 large together, all of its parameters, though no
-single device could hold them. Who computes what, when? Rows are devices with their stage, the last row is the channel,
-and numbers are micro-batches. White in a row is waiting: here the air, not the devices, is what everybody waits for. The
-second picture shows the stages on the network.
+Boards, phones and an old gaming PC on one Wi-Fi channel train GPT-2 large together, all of its parameters, though
+no single device could hold them. Who computes what, when? Rows are devices with their stage, the last row is the
+channel, and numbers are micro-batches. White in a row is waiting. The long bar at the end is the table of tokens
+that the first and the last stage share: the exchange of its gradients takes half of the iteration. The second
+picture shows the stages on the network.
 """
 
 import matplotlib.pyplot as plt

@@ -2,16 +2,17 @@
 Four parallelisms on Jetson boards (Zeng et al.)
 ================================================
 
-Which parallelism is fastest on a few boards, and does more bandwidth change that? Time per sample over that of one board,
-for the parallelisms that the paper compares and for the certified best plan, at two rates of the links. Below one is
-faster than a single board; many parallelisms are not, as the exchange costs more than the help of the others brings.
+Which parallelism is fastest on a few boards, and does more bandwidth change that? Time per sample over that of one
+board, for the parallelisms that the paper compares and for the certified best plan, at two rates of the links.
+Below one is faster than a single board; many parallelisms are not, as the exchange costs more than the help of the
+others brings.
 """
 
 import tempfile
 
 from edgealloc.reproduce.zeng_2024.figures import run_figure
 
-result = run_figure("time", "nano", values=[100e6, 1000e6], models=["gpt2-large"], gap=0.05, time_limit_s=2)
+result = run_figure("time", "nano", values=[100, 1000], models=["t5-base"], gap=0.05, time_limit_s=2)
 result.plot()
 
 # %%

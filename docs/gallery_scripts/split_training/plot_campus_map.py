@@ -2,9 +2,9 @@
 Who is served by whom
 =====================
 
-A campus with 200 phones and four edge servers: which server trains the upper layers of which phone, and how many layers
-stay on the phone? The lines are the association. The larger a phone's dot, the more layers it keeps; phones are not
-always served by the nearest server, as that one may be slow or full. The second picture counts the cuts.
+A campus with 200 phones and four edge servers: which server trains the upper layers of which phone, and how many
+layers stay on the phone? The lines are the association. The larger a phone's dot, the more layers it keeps; phones
+are not always served by the nearest server, as that one may be slow or full. The second picture counts the cuts.
 """
 
 import matplotlib.pyplot as plt
@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import edgealloc as ea
 
 # %%
-# A scenario is a file or, as here, a mapping of the same form. What is not said comes from the catalog, with its source.
+# A scenario is a file or, as here, a mapping of the same form. What is not said comes from the catalog, with its
+# source.
 
 PHONE = {"utilisation": 0.35, "memory_share": 0.5, "samples": [300, 3000], "min_local_layers": 1}
 SERVER = {"accelerators": 1, "utilisation": 0.3, "power": "170 W", "bandwidth": "100 MHz", "energy": "time-shared"}

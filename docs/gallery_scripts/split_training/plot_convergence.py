@@ -2,9 +2,10 @@
 How fast the proof closes
 =========================
 
-Most methods show how their objective falls and leave open how far it could fall. Here the bound rises to meet it: no
-allocation lies below the red line. The first picture is the library's own; the second follows the certified gap of three
-sites of different size on one axis: more users take longer for every step, and need no more steps for most of the way.
+Most methods show how their objective falls and leave open how far it could fall. Here the bound rises to meet it:
+no allocation lies below the red line. The first picture is the library's own; the second follows the certified gap
+of three sites of different size on one axis: more users take longer for every step, and need no more steps for most
+of the way.
 """
 
 import matplotlib.pyplot as plt

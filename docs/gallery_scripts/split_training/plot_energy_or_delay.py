@@ -3,8 +3,8 @@ Energy or delay: the trade-off, and where the cuts go
 =====================================================
 
 Weights say what matters. As the weight of energy grows, phones and servers slow down: left, the front of delay and
-energy, each dot a proven optimum. Right, how many users keep how many layers at each of these weights: the darker, the
-more users. Along the way the cut moves, not only clocks and power.
+energy, each dot a proven optimum. Right, how many users keep how many layers at each of these weights: the darker,
+the more users. Along the way the cut moves, not only clocks and power.
 """
 
 import matplotlib.pyplot as plt

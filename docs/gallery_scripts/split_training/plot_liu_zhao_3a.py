@@ -2,9 +2,9 @@
 Figure 3a of Liu & Zhao, with the optimum drawn in
 ==================================================
 
-Total energy over its weight, for the algorithm of the paper and for its baselines, in a small edition: three samples of 8
-users on 2 servers. Left is what the paper plots. Right is what no paper could plot without a bound: how far every method
-is above the proven optimum.
+Total energy over its weight, for the algorithm of the paper and for its baselines, in a small edition: three
+samples of 8 users on 2 servers. Left is what the paper plots. Right is what no paper could plot without a bound:
+how far every method is above the proven optimum.
 """
 
 import tempfile
@@ -21,7 +21,8 @@ result.plot()
 print(result.text(assumptions=False))
 
 # %%
-# Picture and tables go into a folder of yours; ``edgealloc figure 3a --out figures`` does the same on the command line.
+# Picture and tables go into a folder of yours; ``edgealloc figure 3a --out figures`` does the same on the command
+# line.
 
 for path in result.save(tempfile.mkdtemp()):
     print(path.name)

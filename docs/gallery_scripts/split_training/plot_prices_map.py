@@ -2,10 +2,10 @@
 What a MHz is worth, and where
 ==============================
 
-Where should the next MHz of spectrum go, and where the next GHz of server clock? The proof of the bound prices both at
-every server: by so much the objective falls per unit, to first order. Small dots are users, large ones are servers, and
-the numbers are their prices. Spectrum is worth most at the servers with strong accelerators: they draw most users, who
-then share the same band. Weak servers have band to spare, and would rather have clock.
+Where should the next MHz of spectrum go, and where the next GHz of server clock? The proof of the bound prices both
+at every server: by so much the objective falls per unit, to first order. Small dots are users, large ones are
+servers, and the numbers are their prices. Spectrum is worth most at the servers with strong accelerators: they draw
+most users, who then share the same band. Weak servers have band to spare, and would rather have clock.
 """
 
 import matplotlib.pyplot as plt
@@ -33,8 +33,8 @@ for ax, name, unit, size in ((axes[0], "bandwidth_hz", "MHz", 1e6), (axes[1], "s
 plt.show()
 
 # %%
-# Is the price right? Give the dearest server five MHz more, and solve again. A price holds for a little more; the more
-# there is of a resource, the less the next unit of it is worth.
+# Is the price right? Give the dearest server five MHz more, and solve again. A price holds for a little more; the
+# more there is of a resource, the less the next unit of it is worth.
 
 limits = {"gap": 1e-5, "time_limit_s": 1.0}
 band = solution.bound_prices["bandwidth_hz"] * 1e6

@@ -2,9 +2,10 @@
 What if a server fails, or one is added?
 ========================================
 
-Each picture is the proven optimum of another world: as it is, without each one of the servers, and with a fifth one.
-Black rings are users who now have another server than before. Titles say by how much the objective changes: losing one of the
-two strong servers costs more than twice as much as losing one of the others, and a fifth one would gain 2 %.
+Each picture is the proven optimum of another world: as it is, without each one of the servers, and with a fifth
+one. Black rings are users who now have another server than before. Titles say by how much the objective changes:
+losing one of the two strong servers costs more than twice as much as losing one of the others, and a fifth one
+would gain 2 %.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,8 @@ import edgealloc as ea
 COLOURS = np.array(["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"])
 
 # %%
-# Five servers are declared. A server without a channel to anybody (gain 0) is as good as not there, so that all worlds
-# share the same users and the same channels.
+# Five servers are declared. A server without a channel to anybody (gain 0) is as good as not there, so that all
+# worlds share the same users and the same channels.
 
 everything = ea.Scenario.random(users=120, servers=5, load="congested", seed=11).split_training()
 FIFTH = 4
