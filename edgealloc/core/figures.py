@@ -144,12 +144,15 @@ def write_note(ax: Axes, text: str) -> None:
 
 
 def short_label(name: str, at_most: int = 22) -> str:
-    """A name that fits beside an axis.
+    """A name that fits beside an axis: words from the end are left out, or the middle of a name that is one word.
 
     >>> short_label("a laptop in the living room"), short_label("jetson-agx-orin-64gb-17")
-    ('a laptop in the…', 'jetson-agx-orin-64gb-1')
+    ('a laptop in the…', 'jetson-agx…in-64gb-17')
     """
-    return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name[:at_most]
+    if " " in name or len(name) <= at_most:
+        return textwrap.shorten(name, at_most, placeholder="…") if " " in name else name
+    half = (at_most - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
