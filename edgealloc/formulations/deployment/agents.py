@@ -41,9 +41,12 @@ class DeviceChoices:
     Attributes
     ----------
     problem : Deployment
+    listed : tuple of (E,), optional
+        What `parts` shall be: some of the options only.
     """
 
     problem: Deployment
+    listed: tuple[IntArray, IntArray, IntArray, IntArray] | None = None
 
     @cached_property
     def limited(self) -> list[tuple[str, int]]:
@@ -52,19 +55,20 @@ class DeviceChoices:
         result = [("load_limit", s) for s in range(problem.servers)]
         if problem.airtime_limit is not None:
             result += [("airtime_limit", s) for s in range(problem.servers) if np.isfinite(problem.airtime_limit[s])]
-        return result + [(name, 0) for name in self._means]
+        return result + [(name, 0) for name in self.means]
 
     @cached_property
-    def _means(self) -> list[str]:
+    def means(self) -> list[str]:
+        """Limits of the fleet that there are."""
         return [name for name in FLEET if getattr(self.problem, name) is not None]
 
     @cached_property
     def parts(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
         """Device, mask of the classes sent, variant (0: none) and server (-1: none) of every option, (E,) each."""
-        options = self.problem.options
-        device, mask, variant = np.nonzero(self._kept_variants().transpose(0, 2, 1))
-        nowhere = np.broadcast_to(np.arange(options.masks.shape[0]) == 0, options.asked.shape)
-        places = np.concatenate([nowhere[:, :, None], options.sent_allowed.transpose(0, 2, 1)], axis=2)
+        if self.listed is not None:
+            return self.listed
+        device, mask, variant = np.nonzero(self.kept.transpose(0, 2, 1))
+        places = self._places
         count = places.sum(axis=2).ravel()
         server = np.nonzero(places.reshape(count.size, -1))[1] - 1
         group = device * places.shape[1] + mask
@@ -74,16 +78,29 @@ class DeviceChoices:
         return (np.repeat(device, times), np.repeat(mask, times), np.repeat(variant, times),
                 server[np.repeat(first, times) + within])
 
-    def _kept_variants(self) -> BoolArray:
+    @cached_property
+    def _places(self) -> BoolArray:
+        """(N, 2^C, 1 + S) where a set of classes can be sent; first nowhere, for the empty one."""
+        options = self.problem.options
+        nowhere = np.broadcast_to(np.arange(options.masks.shape[0]) == 0, options.asked.shape)
+        return np.concatenate([nowhere[:, :, None], options.sent_allowed.transpose(0, 2, 1)], axis=2)
+
+    @property
+    def count(self) -> int:
+        """E, without a list of them."""
+        return int((self.kept.sum(axis=1) * self._places.sum(axis=2)).sum())
+
+    @cached_property
+    def kept(self) -> BoolArray:
         """(N, 1 + V, 2^C) variants worth a thought; the first of equals."""
         options = self.problem.options
         allowed, cost = options.local_allowed, options.local_cost
-        if not self._means:
+        if not self.means:
             best = np.where(allowed, cost, np.inf).argmin(axis=1)
             keep = np.zeros(allowed.shape, dtype=np.bool_)
             np.put_along_axis(keep, best[:, None, :], True, axis=1)
             return keep & allowed
-        amounts = [cost, *(options.local_use[name] for name in self._means)]
+        amounts = [cost, *(options.local_use[name] for name in self.means)]
         keep = allowed.copy()
         for begin in range(0, allowed.shape[0], _CHUNK):
             rows = slice(begin, begin + _CHUNK)
@@ -144,7 +161,7 @@ class DeviceChoices:
         same = np.flatnonzero((mask == wanted[device]) & (server == rollout.server[device]))
         given = rollout.variant[device[same]] + 1
         # the cheapest one may need more of a limit of the fleet
-        for amount in (options.local_cost, *(options.local_use[name] for name in self._means)):
+        for amount in (options.local_cost, *(options.local_use[name] for name in self.means)):
             no_more = (amount[device[same], variant[same], mask[same]] <= amount[device[same], given, mask[same]])
             same, given = same[no_more], given[no_more]
         other = variant[same] != rollout.variant[device[same]] + 1
@@ -155,7 +172,7 @@ class DeviceChoices:
     def prices(self, per_whole: FloatArray) -> dict[str, FloatArray]:
         """Prices per whole capacity as prices per unit of every limit: (S,) of servers, (1,) of the fleet."""
         problem = self.problem
-        result = {name: np.zeros(problem.servers) for name in LIMITS[:2]} | {name: np.zeros(1) for name in self._means}
+        result = {name: np.zeros(problem.servers) for name in LIMITS[:2]} | {name: np.zeros(1) for name in self.means}
         for price, (name, s) in zip(per_whole, self.limited, strict=True):
             limit = float(np.atleast_1d(getattr(problem, name))[s])
             result[name][s] = price / limit if limit > 0.0 else 0.0

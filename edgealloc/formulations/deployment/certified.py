@@ -25,6 +25,7 @@ from edgealloc.formulations.deployment.feasibility import shortage
 from edgealloc.formulations.deployment.levels import Levels
 from edgealloc.formulations.deployment.rollout import Rollout
 from edgealloc.formulations.deployment.tangents import solve_tangents
+from edgealloc.formulations.deployment.wide import MOST_OPTIONS, run_wide
 from edgealloc.solvers.choices import Choices, ChoicesAnswer, solve_choices, warm_up
 from edgealloc.solvers.choices.certified import leave_out
 from edgealloc.solvers.choices.part import whole_part
@@ -34,7 +35,7 @@ from edgealloc.solvers.pricing import relative_gap
 if TYPE_CHECKING:
     from edgealloc.formulations.deployment.problem import Deployment
 
-__all__ = ["Rounds", "outcome", "run"]
+__all__ = ["Rounds", "certify", "outcome", "run"]
 
 IntArray = npt.NDArray[np.int64]
 #: Solves choices: (problem, options of the run, who looks at what fits, choice to begin with, whether HiGHS may help).
@@ -61,9 +62,13 @@ def run(problem: Deployment, run: Run) -> Outcome:
     """The best rollout to within the gap, with a proof. Time limit and Ctrl-C return the best so far."""
     warm_up(run)
     devices = DeviceChoices(problem)
+    if devices.means and devices.count > MOST_OPTIONS:
+        found = run_wide(problem, run)
+        if found is not None:
+            return found
     attempts: list[str] = []
     start = _start(devices, run, attempts)
-    rounds = Rounds(devices, run, _certify)
+    rounds = Rounds(devices, run, certify)
     answer = rounds.solve(start)
     if answer.choice is None and rounds.levels is not None and not _stopped(answer, run):
         # whether anything fits has nothing to do with queues
@@ -72,7 +77,8 @@ def run(problem: Deployment, run: Run) -> Outcome:
     return outcome(devices, _finished(rounds, answer), attempts)
 
 
-def _certify(choices: Choices, run: Run, judge: Judge, start: IntArray | None, highs: bool) -> ChoicesAnswer:
+def certify(choices: Choices, run: Run, judge: Judge, start: IntArray | None, highs: bool) -> ChoicesAnswer:
+    """The certified method of the engine."""
     return solve_choices(choices, run, judge=judge, start=start, highs=highs)
 
 
