@@ -16,6 +16,7 @@ memory is that of the process so far, so sizes should rise.
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import sys
 import time
@@ -109,6 +110,7 @@ def main() -> None:
             asked, best = limited(problem, limit, free), np.nan
             methods = ["certified", *(["milp"] if devices <= given.highs else []), *(RULES if given.rules else ())]
             for method in methods:
+                gc.collect()  # tables of the last problem, which know their problem
                 fresh = asked.replace()  # tables of options count
                 begun = time.perf_counter()
                 solution = fresh.solve(method, gap=given.gap, time_limit_s=given.seconds, threads=given.threads)
