@@ -86,7 +86,7 @@ def test_model_is_a_relaxation_and_exact_at_its_tangents(kind: str) -> None:
     assert looked >= 5
 
 
-@pytest.mark.parametrize("seeds", chunks(40, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(24, 2), ids=str)
 @pytest.mark.parametrize("kind", ["plain", "limited"])
 def test_optimum_is_found_and_the_bound_below_it(kind: str, seeds: range) -> None:
     """Against enumeration, over all variants: the binaries are always branched on, because no gap is allowed."""
@@ -106,7 +106,7 @@ def test_optimum_is_found_and_the_bound_below_it(kind: str, seeds: range) -> Non
         assert not any("withdrawn" in line or "rejected" in line for line in solution.attempts), seed
 
 
-@pytest.mark.parametrize("seeds", chunks(20, 2), ids=str)
+@pytest.mark.parametrize("seeds", chunks(12, 2), ids=str)
 def test_bound_below_the_twins_optimum(seeds: range) -> None:
     """The same against enumerations that share no code with the library."""
     for seed in seeds:
