@@ -26,12 +26,14 @@ extensions = [
     "sphinx_design",
     "site_pages",
     "site_links",
+    "site_math",
 ]
 
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_ext", "_static", "_templates", "gallery_scripts", "**/README.md", "Thumbs.db"]
 templates_path = ["_templates"]
 nitpicky = False
+smartquotes = False  # tables and texts hold keys and values in quotes
 default_role = "py:obj"  # `name` in a docstring is a link where such a name is documented, else plain code
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -94,7 +96,7 @@ pygments_style = "tango"
 html_theme = "pydata_sphinx_theme"
 html_title = "edgealloc"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "gallery.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False

@@ -16,11 +16,27 @@ from sphinx_gallery.scrapers import figure_rst
 #: Scripts in the order of the pages, by folder of gallery_scripts; others come after them, by name.
 SECTIONS = ("split_training", "pool_training", "fine_tuning", "deployment")
 SCRIPTS = (
-    "plot_campus_map.py", "plot_prices_map.py", "plot_what_if.py", "plot_energy_or_delay.py", "plot_convergence.py",
-    "plot_gap_against_size.py", "plot_own_baseline.py", "plot_liu_zhao_3a.py",
-    "plot_gantt.py", "plot_memory.py", "plot_dropout.py", "plot_time_energy.py", "plot_zeng_time.py",
-    "plot_memory_by_method.py", "plot_fleet_placement.py", "plot_quality_memory.py", "plot_dong_memory.py",
-    "plot_clinic_fleet.py", "plot_accuracy_energy.py", "plot_workflow.py", "plot_zhang_offloading.py",
+    "plot_campus_map.py",
+    "plot_prices_map.py",
+    "plot_what_if.py",
+    "plot_energy_or_delay.py",
+    "plot_convergence.py",
+    "plot_gap_against_size.py",
+    "plot_own_baseline.py",
+    "plot_liu_zhao_3a.py",
+    "plot_gantt.py",
+    "plot_memory.py",
+    "plot_dropout.py",
+    "plot_time_energy.py",
+    "plot_zeng_time.py",
+    "plot_memory_by_method.py",
+    "plot_fleet_placement.py",
+    "plot_quality_memory.py",
+    "plot_dong_memory.py",
+    "plot_clinic_fleet.py",
+    "plot_accuracy_energy.py",
+    "plot_workflow.py",
+    "plot_zhang_offloading.py",
 )
 _SHOWN: WeakSet[Figure] = WeakSet()
 

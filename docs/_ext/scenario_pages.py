@@ -132,11 +132,11 @@ def _page(kind: str) -> str:
     return page(
         f"Scenario file: {_TITLES[kind].lower()}",
         f"Every table and key that a {kind} scenario file may have, with units, defaults and an example of each.",
-        intro,
+        intro + " At the end is [a file with every key](#a-file-with-every-key).",
+        *(_section(schema, section) for section in schema.sections),
         "## A file with every key",
         f"Alternatives that exclude each other are behind `#`. {{download}}`Download <every_field/{file.name}>`",
-        f":::{{dropdown}} The file\n:open:\n\n```{{literalinclude}} every_field/{file.name}\n:language: toml\n```\n:::",
-        *(_section(schema, section) for section in schema.sections),
+        f"```{{literalinclude}} every_field/{file.name}\n:language: toml\n```",
     )
 
 

@@ -65,17 +65,16 @@ def tables_of(kind: str) -> Any:
 
 
 def field_rows(kind: str) -> list[list[str]]:
-    """Symbol, name, unit, shape, range, default and meaning of every field."""
+    """Name and symbol, meaning, unit, shape, range and default of every field."""
     module = tables_of(kind)
     return [
         [
-            f"${latex(one.symbol)}$" if one.symbol else "",
-            f"`{one.name}`",
+            f"`{one.name}`" + (f" ${latex(one.symbol)}$" if one.symbol else ""),
+            cell(one.text + (f" ({one.hint})" if one.hint else "")),
             _unit(one.unit),
             cell(module.AXES.get(one.shape, one.shape) if one.shape != "scalar" else "a number"),
             cell(allowed(one)),
             _default(one),
-            cell(one.text + (f" ({one.hint})" if one.hint else "")),
         ]
         for one in module.FIELDS
     ]
@@ -115,7 +114,7 @@ def _section(kind: str) -> str:
     parts = [
         f"## {title}",
         f"Fields of {{py:class}}`edgealloc.{name}`; [the model](../{where}) says how they enter.",
-        table(["symbol", "field", "unit", "shape", "range", "default", "meaning"], field_rows(kind)),
+        table(["field", "meaning", "unit", "shape", "range", "default"], field_rows(kind)),
     ]
     others = _others(kind)
     if others:
