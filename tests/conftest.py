@@ -2,7 +2,8 @@
 
 ``EDGEALLOC_NIGHTLY=20`` draws twenty times as many random instances as a usual run, and Hypothesis then
 searches afresh instead of repeating the same examples. ``EDGEALLOC_SHARE=0.15`` draws so much less: for a second run of
-the same draws, under another Python.
+the same draws, under another Python. Tests that are marked ``once`` are then left out: what takes long and depends
+on no Python.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, Hea
 settings.register_profile("ci", derandomize=True, max_examples=max(5, round(60 * SHARE)), **_COMMON)  # type: ignore[arg-type]
 settings.register_profile("nightly", max_examples=60 * max(NIGHTLY, 1), **_COMMON)  # type: ignore[arg-type]
 settings.load_profile("nightly" if NIGHTLY else "ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests marked "once" out of a second run."""
+    if SHARE < 1.0:
+        for item in items:
+            if item.get_closest_marker("once") is not None:
+                item.add_marker(pytest.mark.skip(reason="EDGEALLOC_SHARE is below 1: the first run has it"))
 
 
 @pytest.fixture

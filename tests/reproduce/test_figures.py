@@ -38,6 +38,7 @@ def numbers() -> dict[str, dict[str, float]]:
     return found
 
 
+@pytest.mark.once
 def test_golden_numbers() -> None:
     """Objectives are those of the file, and so is everything of methods that are rules."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))

@@ -56,6 +56,7 @@ def numbers() -> dict[str, list[float]]:
     return found
 
 
+@pytest.mark.once
 def test_golden_numbers() -> None:
     """Times and energies are those of the file; certified plans are as good at least."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
