@@ -2,9 +2,10 @@
 Accuracy against energy: the front of a deployment
 ==================================================
 
-How much energy does the next percent of accuracy cost? Every dot is a plan for the whole fleet - a variant for
-every device, and what it sends away - of which none is better in both. The shaded region is proven to be out of
-reach.
+*How much energy does the next percent of accuracy cost?*
+
+Every dot is a plan for the whole fleet - a variant for every device, and what it sends away - of which none is
+better in both. The shaded region is proven to be out of reach.
 """
 
 import matplotlib.pyplot as plt

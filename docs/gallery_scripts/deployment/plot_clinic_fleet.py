@@ -2,10 +2,12 @@
 A clinic's fleet: which compact model goes where
 ================================================
 
-Phones, tablets and bedside terminals of a clinic ask a language model for phrases, summaries and calculations.
-Which compact model does every device get, and which queries go to the server in the house? The first picture shows
-accuracy against size: filled variants were chosen. The second one says who answers what; simple queries stay on the
-devices, and complex ones leave them.
+*Which compact model does every device of a clinic get, and which queries go to the server in the house?*
+
+Phones, tablets and bedside terminals ask a language model for phrases, summaries and calculations. The first
+picture shows accuracy against size: filled variants were chosen, and lines reach from the hardest class of queries
+to the simplest. The second one says who answers what: most simple queries stay on the devices, and calculations,
+which want a better model, leave them. Bedside terminals can run nothing and send everything.
 """
 
 import matplotlib.pyplot as plt
@@ -68,3 +70,5 @@ plt.show()
 # %%
 
 print(solution)
+
+# sphinx_gallery_thumbnail_number = 2

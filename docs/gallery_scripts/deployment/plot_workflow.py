@@ -2,9 +2,10 @@
 Optimise, compile, deploy, offload: the workflow in four calls
 ==============================================================
 
-From a base model to a served fleet: compress it, see what runs on the device and how fast, rate it by energy,
-hallucination, accuracy and accessibility, and let a server take what it should. Every call takes what the one
-before it returned, and prints as a table.
+*From a base model to a served fleet in four calls, each of which prints as a table.*
+
+Compress the model, see what runs on the device and how fast, rate it by energy, hallucination, accuracy and
+accessibility, and let a server take what it should. Every call takes what the one before it returned.
 """
 
 import matplotlib.pyplot as plt

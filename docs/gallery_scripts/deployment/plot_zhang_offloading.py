@@ -2,9 +2,10 @@
 On the device, at the edge, or both (Zhang et al.)
 ==================================================
 
-Is it better to answer on the phone with a compact model, at a server with a large one, or by difficulty? The
-metrics of the paper - energy, hallucination, accuracy, accessibility - for each, with a certified mixture beside
-them. The second picture asks which compression strategy changes which metric in which direction.
+*Is it better to answer on the phone with a compact model, at a server with a large one, or by difficulty?*
+
+The metrics of the paper - energy, hallucination, accuracy, accessibility - for each, with a certified mixture
+beside them. The second picture asks which compression strategy changes which metric in which direction.
 """
 
 import tempfile
@@ -27,3 +28,5 @@ print(strategies.text(assumptions=False))
 
 for path in offloading.save(tempfile.mkdtemp()):
     print(path.name)
+
+# sphinx_gallery_thumbnail_number = 2

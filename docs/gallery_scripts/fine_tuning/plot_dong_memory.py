@@ -2,9 +2,10 @@
 Memory by method and model, with device lines (Dong et al.)
 ===========================================================
 
-From which model on does every method leave the phone, the laptop, the workstation? Bars are the peak memory of
-training by component; lines are what devices have. The memory is computed from the models' tensors, not fitted to
-anything.
+*From which model on does every method leave the phone, the laptop, the workstation?*
+
+Bars are the peak memory of training by component; lines are what devices have. The memory is computed from the
+models' tensors, not fitted to anything.
 """
 
 import tempfile

@@ -2,9 +2,11 @@
 What fits where on a fleet
 ==========================
 
-Sixty jobs of phones and boards, three servers: which method does every job use, and does it run on its own device
-or on a server? Rows are places and colours are methods. Servers are worth their memory: what cannot be trained on
-its own device goes there first, and the second picture shows which of their limits that fills.
+*Which method does every job of a fleet use, and does it run on its own device or on a server?*
+
+Sixty jobs of phones and boards, three servers. Rows are places and colours are methods. What cannot be trained well
+on its own device goes to a server, and the second picture shows which limits of the servers that fills: here it is
+their memory.
 """
 
 import matplotlib.pyplot as plt

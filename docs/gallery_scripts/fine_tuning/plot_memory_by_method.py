@@ -2,9 +2,11 @@
 Which fine-tuning methods fit on a phone?
 =========================================
 
-Peak memory of every method by component, counted tensor by tensor, against what a device has for training (dashed).
-States of the optimiser are what full training dies of; activations are what is left with adapters; methods without
-a backward pass need little more than the weights. Grey names do not fit.
+*What fills the memory of a phone or a board under fourteen fine-tuning methods, and what fits?*
+
+Bars are the peak of a training step by component, counted tensor by tensor, against what a device has for training
+(dashed). States of the optimiser are what full training dies of; activations are what is left with adapters;
+methods without a backward pass need little more than the weights. Grey names do not fit.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,11 @@
 Quality against memory
 ======================
 
-How much quality does a method give up for the memory that it saves? Every marker is a job under a method: filled
-ones were chosen, open ones were possible, grey ones fit nowhere. Dotted lines are the memories of the devices. The
-second picture asks for more quality, and looks at what that costs.
+*How much quality does a method give up for the memory that it saves?*
+
+Every marker is a job under a method: filled ones were chosen, open ones were possible, grey ones fit nowhere.
+Dotted lines are the memories of the devices. The second picture asks for more quality, and looks at what that
+costs.
 """
 
 import matplotlib.pyplot as plt

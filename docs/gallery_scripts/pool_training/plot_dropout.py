@@ -2,10 +2,10 @@
 What if a device drops out?
 ===========================
 
-The owner of a phone leaves with it: can training go on, how much slower, and how long does it take to move what
-only that device had? For every participant the pool is planned anew without it. Left, the time of an iteration
-afterwards, against the dashed line of today. Right, how long moving the states takes, to go on and when the device
-is back.
+*Can training go on when a device leaves, how much slower, and how long does it take to move what only it had?*
+
+For every participant the pool is planned anew without it. Left, the time of an iteration afterwards, against the
+dashed line of today. Right, how long moving the states takes, to go on and when the device is back.
 """
 
 import edgealloc as ea

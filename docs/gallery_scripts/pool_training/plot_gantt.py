@@ -2,11 +2,12 @@
 One iteration of a smart home
 =============================
 
-Boards, phones and an old gaming PC on one Wi-Fi channel train GPT-2 large together, all of its parameters, though
-no single device could hold them. Who computes what, when? Rows are devices with their stage, the last row is the
-channel, and numbers are micro-batches. White in a row is waiting. The long bar at the end is the table of tokens
-that the first and the last stage share: the exchange of its gradients takes half of the iteration. The second
-picture shows the stages on the network.
+*Who computes what, when, if a home's devices train GPT-2 large together?*
+
+Boards and phones on one Wi-Fi channel train all of its parameters, though no single one of them could hold them.
+Rows are devices with their stage, the last row is the channel, and numbers are micro-batches. White in a row is
+waiting. The long bar at the end is the table of tokens that the first and the last stage share: the exchange of its
+gradients takes nearly half of the iteration. The second picture shows the stages on the network.
 """
 
 import matplotlib.pyplot as plt

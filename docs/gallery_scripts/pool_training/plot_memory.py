@@ -2,10 +2,11 @@
 Does it fit? Memory of every participant
 ========================================
 
-What fills the memory of the devices of a pool, and how much is left? Bars are the peak of one iteration: states of
-training, activations that wait for the backward pass, and the framework; the frame is what the device lends. The
-second picture follows memory over the iteration: in a pipeline, early stages keep more micro-batches in flight than
-late ones.
+*What fills the memory of the devices of a pool, and how much is left?*
+
+Bars are the peak of one iteration: states of training, activations that wait for the backward pass, and the
+framework; the frame is what the device lends. The second picture follows memory over the iteration: in a pipeline,
+early stages keep more micro-batches in flight than late ones.
 """
 
 import matplotlib.pyplot as plt

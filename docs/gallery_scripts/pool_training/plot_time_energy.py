@@ -2,9 +2,11 @@
 Time or energy: the front of a pool
 ===================================
 
-Fast or frugal? Every dot is a plan of which none is better in both time and energy, labelled with its number of
-devices. The shaded region is proven empty: no plan of any kind lies there, whatever its parallelism. What is white
-between the dots and the shade is all that a better plan could still gain.
+*Fast or frugal: what does a faster iteration cost in energy?*
+
+Every dot is a plan of which none is better in both time and energy, labelled with its number of devices. The shaded
+region is proven empty: no plan of any kind lies there, whatever its parallelism. What is white between the dots and
+the shade is all that a better plan could still gain.
 """
 
 import matplotlib.pyplot as plt

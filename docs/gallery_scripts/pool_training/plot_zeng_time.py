@@ -2,10 +2,12 @@
 Four parallelisms on Jetson boards (Zeng et al.)
 ================================================
 
-Which parallelism is fastest on a few boards, and does more bandwidth change that? Time per sample over that of one
-board, for the parallelisms that the paper compares and for the certified best plan, at two rates of the links.
-Below one is faster than a single board; many parallelisms are not, as the exchange costs more than the help of the
-others brings.
+*Which parallelism is fastest on four boards, and does more bandwidth change that?*
+
+Time per sample over that of one board, for the parallelisms that the paper compares and for the certified best
+plan, at two rates of the links, with GPUs and with CPUs. Below one is faster than a single board. Hatched plans
+would run out of memory. Tensor parallelism, which talks most, is slower than one board at the low rate; pipelines
+are nearly as good as the best plan.
 """
 
 import tempfile

@@ -2,9 +2,11 @@
 Who is served by whom
 =====================
 
-A campus with 200 phones and four edge servers: which server trains the upper layers of which phone, and how many
-layers stay on the phone? The lines are the association. The larger a phone's dot, the more layers it keeps; phones
-are not always served by the nearest server, as that one may be slow or full. The second picture counts the cuts.
+*Which server trains the upper layers of which phone, and how many layers stay on the phone?*
+
+A campus with 200 phones and four edge servers. The lines are the association. The larger a phone's dot, the more
+layers it keeps; phones are not always served by the nearest server, as that one may be slow or full. The second
+picture counts the cuts.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +18,9 @@ import edgealloc as ea
 # source.
 
 PHONE = {"utilisation": 0.35, "memory_share": 0.5, "samples": [300, 3000], "min_local_layers": 1}
-SERVER = {"accelerators": 1, "utilisation": 0.3, "power": "170 W", "bandwidth": "100 MHz", "energy": "time-shared"}
+SERVER = {
+    "accelerators": 1, "utilisation": 0.3, "power": "170 W", "bandwidth": "100 MHz", "energy": "time-shared",
+}
 CAMPUS = {
     "problem": "split-training",
     "version": 1,

@@ -2,10 +2,11 @@
 How fast the proof closes
 =========================
 
+*How fast do objective and proven bound meet?*
+
 Most methods show how their objective falls and leave open how far it could fall. Here the bound rises to meet it:
-no allocation lies below the red line. The first picture is the library's own; the second follows the certified gap
-of three sites of different size on one axis: more users take longer for every step, and need no more steps for most
-of the way.
+no allocation lies below the red line. The first picture is the library's own. The second follows the certified gap
+of three sites of different size on one axis: more users take longer for every step.
 """
 
 import matplotlib.pyplot as plt

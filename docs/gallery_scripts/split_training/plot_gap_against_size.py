@@ -2,7 +2,9 @@
 Time to a proof, from eight users to five thousand
 ==================================================
 
-How long does it take until an answer is proven to be within 1 %, 0.1 % or 0.01 % of the optimum, as the site grows?
+*How long does it take until an answer is proven to be within 1 %, 0.1 % or 0.01 % of the optimum, as the site
+grows?*
+
 Every solution keeps its history, which says when the gap fell below each. The bound is that of a convex relaxation,
 which is tight where servers have many users; the last digits of small sites come from branch and bound. Times are
 those of the machine that built this page.

@@ -2,9 +2,11 @@
 Figure 3a of Liu & Zhao, with the optimum drawn in
 ==================================================
 
-Total energy over its weight, for the algorithm of the paper and for its baselines, in a small edition: three
-samples of 8 users on 2 servers. Left is what the paper plots. Right is what no paper could plot without a bound:
-how far every method is above the proven optimum.
+*How does the energy fall as its weight grows, and how far is each method from the optimum?*
+
+Total energy for the algorithm of the paper, fp-cccp, and for its baselines, in a small edition: three samples of 8
+users on 2 servers, whose intervals are wide. Left is what the paper plots. Right is what no paper could plot
+without a bound: how far every method is above the proven optimum.
 """
 
 import tempfile

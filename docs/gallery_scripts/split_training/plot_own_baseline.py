@@ -2,9 +2,11 @@
 Every baseline in one table, and your own in twenty lines
 =========================================================
 
-How much does each simple rule lose? Bars are objectives, the line is the proven bound, and the numbers are the loss
-against the best. A method of your own is one function: it says who goes where with which cut and resources, and the
-library re-checks and evaluates what it returns like any other.
+*How much does each simple rule lose?*
+
+Bars are objectives, the line is the proven bound, and the numbers are the loss against the best. A method of your
+own is one function: it says who goes where with which cut and resources, and the library re-checks and evaluates
+what it returns like any other.
 """
 
 import matplotlib.pyplot as plt

@@ -2,10 +2,12 @@
 What a MHz is worth, and where
 ==============================
 
-Where should the next MHz of spectrum go, and where the next GHz of server clock? The proof of the bound prices both
-at every server: by so much the objective falls per unit, to first order. Small dots are users, large ones are
-servers, and the numbers are their prices. Spectrum is worth most at the servers with strong accelerators: they draw
-most users, who then share the same band. Weak servers have band to spare, and would rather have clock.
+*Where should the next MHz of spectrum go, and where the next GHz of server clock?*
+
+The proof of the bound prices both at every server: by so much the objective falls per unit, to first order. Small
+dots are users, large ones are servers, and the numbers are their prices. Spectrum is worth most at the servers with
+strong accelerators: they draw most users, who then share the same band. Weak servers have band to spare, and would
+rather have clock.
 """
 
 import matplotlib.pyplot as plt

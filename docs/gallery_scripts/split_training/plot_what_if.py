@@ -2,10 +2,11 @@
 What if a server fails, or one is added?
 ========================================
 
-Each picture is the proven optimum of another world: as it is, without each one of the servers, and with a fifth
-one. Black rings are users who now have another server than before. Titles say by how much the objective changes:
-losing one of the two strong servers costs more than twice as much as losing one of the others, and a fifth one
-would gain 2 %.
+*Who moves where when a server fails, and what does that cost?*
+
+Each picture is another world, proven to be within 0.01 % of its optimum: as it is, without each one of the servers,
+and with a fifth one. Black rings are users who now have another server than before. Losing one of the two strong
+servers costs more than twice as much as losing one of the others, and a fifth one would gain 2 %.
 """
 
 import matplotlib.pyplot as plt
