@@ -40,10 +40,10 @@ class Box:
 
 BOXES: Final = {
     "file": Box(10.5, 43.5, 19, 17, "input", "Scenario",
-                ("file or mapping:", "devices, models, radio,", "each with a source"), "Scenario.load(...)"),
+                ("devices, models, radio,", "limits, weights;", "each with a source"), "Scenario.load(...)"),
     "arrays": Box(10.5, 17.5, 19, 15, "input", "Plain arrays", ("your own model", "of the world,", "SI units")),
     "problem": Box(37.5, 30.5, 19, 20, "problem", "Problem",
-                   ("frozen arrays, checked;", "evaluate: the objective", "violations: the limits"),
+                   ("checked, frozen arrays", "evaluate: objective", "violations: limits"),
                    "scenario.problem()"),
     "method": Box(62, 45, 18, 14, "method", "Method", ("certified, baselines,", "the papers', your own"),
                   "problem.solve(...)"),
@@ -66,10 +66,10 @@ def _draw(ax: Axes, box: Box) -> None:
     ax.add_patch(FancyBboxPatch(
         (box.x - box.width / 2, box.y - box.height / 2), box.width, box.height,
         boxstyle="round,pad=0,rounding_size=1.2", facecolor=TINTS[box.tint], edgecolor=LINE, linewidth=1.0, zorder=2))
-    rows: list[tuple[str, dict[str, Any]]] = [(box.title, {"fontsize": 12.5, "fontweight": "bold"})]
-    rows += [(line, {"fontsize": 9.2}) for line in box.lines]
+    rows: list[tuple[str, dict[str, Any]]] = [(box.title, {"fontsize": 11.5, "fontweight": "bold"})]
+    rows += [(line, {"fontsize": 8.8}) for line in box.lines]
     if box.code:
-        rows.append((box.code, {"fontsize": 8.4, "family": "monospace"}))
+        rows.append((box.code, {"fontsize": 8.0, "family": "monospace"}))
     step = 3.3
     top = box.y + step * (len(rows) - 1) / 2
     for k, (text, style) in enumerate(rows):
@@ -89,7 +89,7 @@ def data_flow(path: Path) -> Path:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "edgealloc"}):
-        figure = Figure(figsize=(10.0, 5.4))
+        figure = Figure(figsize=(8.0, 4.6))
         FigureCanvasAgg(figure)
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         ax.set_xlim(0.0, WIDTH)
@@ -107,7 +107,7 @@ def data_flow(path: Path) -> Path:
         _arrow(ax, (20.2, 19.5), (27.8, 26.5))
         _arrow(ax, (47.2, 35.5), (52.8, 42.0))
         _arrow(ax, (62.0, 37.8), (62.0, 26.8))
-        ax.text(63.2, 32.3, "re-checked by\nthe problem", ha="left", va="center", fontsize=8.6, color=LINE)
+        ax.text(63.2, 32.3, "re-checked\nby the\nproblem", ha="left", va="center", fontsize=8.6, color=LINE)
         _arrow(ax, (47.2, 25.5), (52.8, 20.5))
         figure.savefig(path, transparent=True, metadata={"Date": None} if path.suffix == ".svg" else None)
     return path
