@@ -170,6 +170,11 @@ class Comparison:
     def plot(self, ax: Any = None) -> Any:
         """Objective of every method as a bar, the proven bound as a line, the loss written at the bars.
 
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
+
         Returns
         -------
         matplotlib.figure.Figure

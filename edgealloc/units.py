@@ -58,12 +58,24 @@ def db_to_linear(value_db: float) -> float:
 
 
 def dbm_to_watt(value_dbm: float) -> float:
-    """Watts of a power in dBm (0 dBm = 1 mW)."""
+    """Watts of a power in dBm (0 dBm = 1 mW).
+
+    Parameters
+    ----------
+    value_dbm : array_like
+        Power in dBm.
+    """
     return float(10.0 ** ((value_dbm - 30.0) / 10.0))
 
 
 def watt_to_dbm(value_w: float) -> float:
-    """Power in dBm of watts."""
+    """Power in dBm of watts.
+
+    Parameters
+    ----------
+    value_w : array_like
+        Power in W.
+    """
     return 10.0 * math.log10(value_w) + 30.0
 
 
@@ -142,6 +154,13 @@ def _example(unit: str) -> str:
 def format_count(number: int, noun: str) -> str:
     """A number of things.
 
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        Of what, in the singular.
+
     Examples
     --------
     >>> format_count(1, "device"), format_count(2, "device"), format_count(3, "micro-batch")
@@ -169,6 +188,11 @@ def format_percent(part: float, whole: float) -> str:
 def format_price(value: float) -> str:
     """Three digits, without an exponent where that is readable; "-" for what is not finite.
 
+    Parameters
+    ----------
+    value : float
+        In any unit.
+
     Examples
     --------
     >>> format_price(0.00123456), format_price(1.5e-7), format_price(float("nan"))
@@ -195,6 +219,15 @@ def format_time(seconds: float) -> str:
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:
     """Print a value with the SI prefix that keeps it short.
+
+    Parameters
+    ----------
+    value : float
+        In the unit.
+    unit : str
+        SI unit.
+    digits : int
+        Significant digits.
 
     >>> format_si(2.0e7, "Hz")
     '20 MHz'

@@ -142,7 +142,15 @@ class Catalog:
         return tables.details(_find(entries, name, section.rstrip("s")))
 
     def records(self, section: str, name: str | None = None) -> list[dict[str, Any]]:
-        """Plain values for machines (JSON), each entry with a ``marks`` dict of field to mark."""
+        """Plain values for machines (JSON), each entry with a ``marks`` dict of field to mark.
+
+        Parameters
+        ----------
+        section : str
+            "devices", "models" or "radio".
+        name : str, optional
+            Of one entry; all of them by default.
+        """
         entries = self._section(section)
         wanted = entries.values() if name is None else [_find(entries, name, section.rstrip("s"))]
         return [tables.record(entry) for entry in wanted]

@@ -67,13 +67,24 @@ class Label:
         return self.form.name.lower() in ("f32", "f16", "bf16") and self.sparsity == DENSE and not self.narrower
 
     def same_weights(self, other: Label) -> bool:
-        """Same format, zeros and shape, whatever the method."""
+        """Same format, zeros and shape, whatever the method.
+
+        Parameters
+        ----------
+        other : Label
+            To compare with.
+        """
         return (self.form.name, self.sparsity, self.narrower) == (other.form.name, other.sparsity, other.narrower)
 
 
 @functools.cache
 def label_of(text: str) -> Label:
     """Read a label: FORMAT, METHOD-FORMAT, METHOD-50, METHOD-4:8, METHOD-2:4 or METHOD-20%.
+
+    Parameters
+    ----------
+    text : str
+        Such as "Q4_K_M", "awq-int4-g128" or "wanda-2:4".
 
     Raises
     ------

@@ -142,6 +142,15 @@ def peak_flops(device: DeviceEntry, framework: FrameworkEntry) -> float:
 def runs(model: Variant, device: DeviceEntry, framework: str) -> bool:
     """Whether a framework reads the variant's format and has its unit on the device; memory is another question.
 
+    Parameters
+    ----------
+    model : Variant
+        The compact model.
+    device : DeviceEntry
+        Of the catalog.
+    framework : str
+        Name of the software.
+
     Examples
     --------
     >>> phone = default_catalog().device("snapdragon-8-gen-3")

@@ -165,7 +165,17 @@ class Variant:
         return self.label.form.bits
 
     def memory_bytes(self, context: int = 2048, batch: int = 1, overhead_bytes: float = 0.0) -> float:
-        """Weights, keys and values of `batch` queries of `context` tokens, and the framework's own memory."""
+        """Weights, keys and values of `batch` queries of `context` tokens, and the framework's own memory.
+
+        Parameters
+        ----------
+        context : array_like
+            Tokens of prompt and answer.
+        batch : array_like
+            Queries at the same time.
+        overhead_bytes : float
+            Framework and buffers in bytes.
+        """
         return self.weight_bytes + batch * context * self.kv_bytes_per_token + overhead_bytes
 
     def work(self, supported: bool = False) -> Work:
@@ -173,7 +183,13 @@ class Variant:
         return inference_work(self.shape, self.label.form, sparsity=self.label.sparsity, supported=supported)
 
     def class_values(self, field: str = "accuracy") -> list[float | None]:
-        """Accuracy by class, in the order of :data:`QUERY_CLASSES`; or, for "hallucination", its rate for all."""
+        """Accuracy by class, in the order of :data:`QUERY_CLASSES`; or, for "hallucination", its rate for all.
+
+        Parameters
+        ----------
+        field : str
+            "accuracy" or "hallucination".
+        """
         if field == "hallucination":
             rate = None if self.hallucination is None else self.hallucination.value
             return [rate for _ in QUERY_CLASSES]
@@ -338,6 +354,10 @@ def variant(base: str, label: str, models: Mapping[str, ModelEntry] | None = Non
         See :func:`edgealloc.catalog.compression_rows.label_of`: "Q4_K_M", "awq-int4-g128", "wanda-2:4", ...
     models : mapping of str to ModelEntry, optional
         Models to look `base` up in; default :func:`edgealloc.catalog.compression_rows.compact_models`.
+
+    Returns
+    -------
+    Variant
 
     Raises
     ------

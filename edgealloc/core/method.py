@@ -122,14 +122,32 @@ def register_method(kind: str, method: Method) -> None:
 
 
 def methods_of(kind: str, built_in: tuple[Method, ...]) -> Mapping[str, Method]:
-    """All methods of a kind by name, built-in ones first."""
+    """All methods of a kind by name, built-in ones first.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of problem: "split-training", ...
+    built_in : tuple of Method
+        The methods of its class.
+    """
     table = {method.name: method for method in built_in}
     table.update(_REGISTERED.get(kind, {}))
     return MappingProxyType(table)
 
 
 def find_method(kind: str, built_in: tuple[Method, ...], name: str) -> Method:
-    """The method called `name`, or a DataError that says which name was probably meant."""
+    """The method called `name`, or a DataError that says which name was probably meant.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of problem: "split-training", ...
+    built_in : tuple of Method
+        The methods of its class.
+    name : str
+        As given to `solve`.
+    """
     table = methods_of(kind, built_in)
     if not isinstance(name, str):
         raise DataError(f"method: is {name!r}; give the name of a method of {kind}: {', '.join(table)}")

@@ -71,11 +71,23 @@ class Problem(ABC, Generic[A, C]):
 
     @abstractmethod
     def violations(self, allocation: A) -> dict[str, float]:
-        """Worst violation of every limit, in its SI unit; 0 where it holds."""
+        """Worst violation of every limit, in its SI unit; 0 where it holds.
+
+        Parameters
+        ----------
+        allocation : object
+            An allocation of this kind of problem.
+        """
 
     @abstractmethod
     def relative_violation(self, allocation: A) -> float:
-        """Worst violation over all limits, each relative to the limit."""
+        """Worst violation over all limits, each relative to the limit.
+
+        Parameters
+        ----------
+        allocation : object
+            An allocation of this kind of problem.
+        """
 
     @abstractmethod
     def diagnose(self) -> Diagnosis | None:
@@ -99,7 +111,13 @@ class Problem(ABC, Generic[A, C]):
 
     @abstractmethod
     def summary_lines(self, solution: Solution[A, C]) -> list[str]:
-        """What a person wants to read about the allocation, after the status lines."""
+        """What a person wants to read about the allocation, after the status lines.
+
+        Parameters
+        ----------
+        solution : Solution
+            An answer to this problem.
+        """
 
     @abstractmethod
     def describe(self) -> str:
@@ -107,10 +125,28 @@ class Problem(ABC, Generic[A, C]):
 
     @abstractmethod
     def plot_solution(self, solution: Solution[A, C], what: str, ax: Any) -> Any:
-        """Draw `what` on matplotlib axes and return the figure."""
+        """Draw `what` on matplotlib axes and return the figure.
+
+        Parameters
+        ----------
+        solution : Solution
+            An answer to this problem.
+        what : str
+            One of `PLOTS`.
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
+        """
 
     def comparison_columns(self, allocation: A, costs: C) -> Mapping[str, Any]:  # noqa: ARG002
-        """Values of `COLUMNS` by name; by default the attributes of the costs that bear these names."""
+        """Values of `COLUMNS` by name; by default the attributes of the costs that bear these names.
+
+        Parameters
+        ----------
+        allocation : object
+            An allocation of this kind of problem.
+        costs : object
+            What it costs.
+        """
         return {one.name: getattr(costs, one.name) for one in self.COLUMNS}
 
     def sizes(self) -> Mapping[str, int]:
@@ -172,7 +208,18 @@ class Problem(ABC, Generic[A, C]):
         return what
 
     def replace(self, **changes: Any) -> Self:
-        """A new problem with some fields changed, validated as a whole."""
+        """A new problem with some fields changed, validated as a whole.
+
+        Parameters
+        ----------
+        **changes
+            Fields by name.
+
+        Raises
+        ------
+        DataError
+            There is no such field, or the new problem has faults.
+        """
         fields = {f.name for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         unknown = sorted(set(changes) - fields)
         if unknown:

@@ -99,7 +99,28 @@ class Run:
         on_progress: Callable[[Progress], None] | None,
         warm_start: Any,
     ) -> Run:
-        """Check the options of `solve` and start the clock."""
+        """Check the options of `solve` and start the clock.
+
+        Parameters
+        ----------
+        gap : float
+            Relative gap at which to stop, in [0, 1).
+        time_limit_s : float or None
+            Seconds; None for no limit.
+        seed : int
+            Of methods that draw random numbers.
+        threads : int or None
+            Worker threads; None for all processors.
+        on_progress : callable or None
+            Called with a `Progress` now and then.
+        warm_start : object or None
+            An allocation or solution to begin with.
+
+        Raises
+        ------
+        DataError
+            With every faulty option.
+        """
         faults = []
         if not (_real(gap) and math.isfinite(gap) and gap >= 0.0):
             faults.append(Fault("gap", f"is {gap!r}; give a relative gap >= 0 such as 1e-3"))
@@ -141,7 +162,19 @@ class Run:
     def report(
         self, stage: str, iteration: int = 0, objective: float | None = None, bound: float | None = None
     ) -> None:
-        """Append a line to the history and hand it to `on_progress`; what is not finite is not known yet."""
+        """Append a line to the history and hand it to `on_progress`; what is not finite is not known yet.
+
+        Parameters
+        ----------
+        stage : str
+            What the method is doing.
+        iteration : int
+            How often it has done so.
+        objective : float, optional
+            Best objective so far.
+        bound : float, optional
+            Best proven bound so far.
+        """
         line = Progress(stage, self.seconds, iteration, _known(objective), _known(bound))
         self.history.append(line)
         if self.on_progress is not None:

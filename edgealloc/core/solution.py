@@ -198,7 +198,13 @@ class Solution(Generic[A, C]):
         return self.problem.plot_solution(self, what, ax)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one .npz file (no pickle); an existing file is replaced only when all is written."""
+        """Write everything to one .npz file (no pickle); an existing file is replaced only when all is written.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.npz``.
+        """
         from edgealloc.core.storage import save_solution
 
         return save_solution(self, Path(path))
@@ -206,6 +212,11 @@ class Solution(Generic[A, C]):
     @staticmethod
     def load(path: str | Path) -> Solution[Any, Any]:
         """Read a solution that `save` wrote; costs and violations are computed anew from the stored allocation.
+
+        Parameters
+        ----------
+        path : path
+            A file that `save` wrote.
 
         Raises
         ------

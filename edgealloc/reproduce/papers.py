@@ -26,10 +26,24 @@ class FigureLike(Protocol):
         """Whether its data is incomplete."""
 
     def text(self, *, assumptions: bool = True) -> str:
-        """A page: what was found and what was chosen."""
+        """A page: what was found and what was chosen.
+
+        Parameters
+        ----------
+        assumptions : bool
+            Print the assumptions of the setting, too.
+        """
 
     def save(self, folder: str | Path, format: str = "png") -> tuple[Path, ...]:
-        """Write picture and tables."""
+        """Write picture and tables.
+
+        Parameters
+        ----------
+        folder : path
+            Where to write.
+        format : str
+            png, pdf or svg.
+        """
 
     def record(self) -> dict[str, Any]:
         """All of it for machines."""
@@ -84,6 +98,17 @@ class Paper:
         on_progress: Callable[[Progress], None] | None,
     ) -> Iterator[FigureLike]:
         """Run figures, one after the other.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Figures.
+        editions : sequence of str
+            Settings.
+        options : mapping
+            Options of the command by name.
+        on_progress : callable or None
+            Called with a `Progress` now and then.
 
         Raises
         ------

@@ -34,7 +34,13 @@ class ToldResult:
     interrupted: bool
 
     def text(self, *, assumptions: bool = True) -> str:
-        """A page, with or without what every figure shares."""
+        """A page, with or without what every figure shares.
+
+        Parameters
+        ----------
+        assumptions : bool
+            Print the assumptions of the setting, too.
+        """
         raise NotImplementedError
 
     def record(self) -> dict[str, Any]:
@@ -52,6 +58,13 @@ class ToldResult:
 
 def find_figure(name: str, figures: Mapping[str, T]) -> T:
     """The figure of a name; "figure 3a" and "figure_3a" are "3a".
+
+    Parameters
+    ----------
+    name : str
+        As typed.
+    figures : mapping
+        Name -> figure.
 
     Raises
     ------
@@ -112,6 +125,16 @@ def save_result(
 
 
 def choices_lines(choices: Sequence[str], assumptions: Sequence[str], *, interrupted: bool) -> list[str]:
-    """How the page of a figure ends: whether data is missing, and what was chosen by us."""
+    """How the page of a figure ends: whether data is missing, and what was chosen by us.
+
+    Parameters
+    ----------
+    choices : sequence of str
+        What was chosen by us.
+    assumptions : sequence of str
+        Assumptions of the setting.
+    interrupted : bool
+        Data is missing.
+    """
     lines = ["", "interrupted: the data is incomplete"] if interrupted else []
     return [*lines, "", "choices that are ours", *(f"  - {one}" for one in (*choices, *assumptions))]

@@ -26,6 +26,11 @@ _LARGEST_FILE: Final = 200_000_000
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a file into a mapping with text keys.
 
+    Parameters
+    ----------
+    path : path
+        Ends in ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
+
     Raises
     ------
     DataError
@@ -155,6 +160,11 @@ def read_gains(path: Path, unit: str) -> npt.NDArray[np.float64]:
         .npy (never unpickled) or .csv (comma-separated, ``#`` starts a comment).
     unit : {"linear", "dB"}
         In dB, ``-inf`` is no link.
+
+    Returns
+    -------
+    ndarray (users, servers)
+        Linear power ratios.
 
     Raises
     ------

@@ -204,7 +204,13 @@ class FitsReport:
         return markdown_table(*self._cells())
 
     def plot(self, ax: Any = None) -> Figure:
-        """Memory of every method by component, against the device's memory (needs matplotlib)."""
+        """Memory of every method by component, against the device's memory (needs matplotlib).
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
+        """
         from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
 
         rows = [row for row in self.rows if not row.reason][::-1]

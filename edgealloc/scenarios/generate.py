@@ -80,7 +80,13 @@ def random_scenario(
     server_memory: bool = False,
     **model_options: Any,
 ) -> dict[str, Any]:
-    """The document of a random scenario as a plain mapping; see `Scenario.random`."""
+    """The document of a random scenario as a plain mapping; see `Scenario.random`.
+
+    Raises
+    ------
+    DataError
+        With every faulty argument.
+    """
     faults: list[Fault] = []
     whole: tuple[tuple[str, object, int], ...] = (
         ("users", users, 1),

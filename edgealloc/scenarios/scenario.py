@@ -81,6 +81,10 @@ class Scenario:
         source : str
             Named in the error.
 
+        Returns
+        -------
+        Scenario
+
         Raises
         ------
         DataError
@@ -136,6 +140,10 @@ class Scenario:
         **model_options
             Further keys of [model], such as ``batch=4``.
 
+        Returns
+        -------
+        Scenario
+
         Raises
         ------
         DataError
@@ -178,6 +186,10 @@ class Scenario:
         **model_options
             Further keys of [model], such as ``batch=32``.
 
+        Returns
+        -------
+        Scenario
+
         Raises
         ------
         DataError
@@ -211,6 +223,10 @@ class Scenario:
             The same seed gives the same problem, bit for bit.
         **model_options
             Further keys of [model], such as ``checkpointing=True``.
+
+        Returns
+        -------
+        Scenario
 
         Raises
         ------
@@ -251,6 +267,10 @@ class Scenario:
         **limits
             Keys of [limits], such as ``accuracy=0.7``.
 
+        Returns
+        -------
+        Scenario
+
         Raises
         ------
         DataError
@@ -268,6 +288,11 @@ class Scenario:
     @classmethod
     def load(cls, path: str | Path) -> Scenario:
         """Read a scenario from a TOML, YAML or JSON file.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
 
         Raises
         ------
@@ -288,6 +313,11 @@ class Scenario:
             Ends in ``.toml``. An existing file is replaced only when everything is written.
         comments : bool
             Explain the keys.
+
+        Returns
+        -------
+        Path
+            The file.
 
         Raises
         ------
@@ -456,7 +486,18 @@ class Scenario:
 
     def changed(self, changes: Mapping[str, Any]) -> Scenario:
         """A new scenario with some keys set, such as ``{"limits.stability_limit": 0.02, "users.0.count":
-        80}``."""
+        80}``.
+
+        Parameters
+        ----------
+        changes : mapping
+            Dotted path of a key -> its value.
+
+        Raises
+        ------
+        DataError
+            There is no such place in the scenario, or the new one has faults.
+        """
         raw = copy.deepcopy(self.mapping())
         for path, value in changes.items():
             *parents, key = path.split(".")
@@ -476,7 +517,13 @@ class Scenario:
         return scenario
 
     def repair(self, diagnosis: Diagnosis) -> tuple[FileChange, ...]:
-        """The changes of this scenario's keys that mend an infeasible problem of it."""
+        """The changes of this scenario's keys that mend an infeasible problem of it.
+
+        Parameters
+        ----------
+        diagnosis : Diagnosis
+            Of a solution of this scenario's problem.
+        """
         return kind_named(self.kind).changes(self, diagnosis)
 
     def __repr__(self) -> str:

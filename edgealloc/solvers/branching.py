@@ -113,6 +113,13 @@ class Tree:
         """Work the nodes of lowest bound and return their suggestions, in order.
 
         An exception in `work` (Ctrl-C) puts all nodes back.
+
+        Parameters
+        ----------
+        work : callable ``(node, cutoff) -> Worked``
+            What is done with a node.
+        threads : int
+            How many nodes are worked at the same time.
         """
         batch = [heapq.heappop(self._heap) for _ in range(min(ROUND, len(self._heap)))]
         cutoff = self.cutoff

@@ -169,6 +169,11 @@ def minimise_binaries(
     check : callable, optional
         Called before every linear program; what it raises passes through.
 
+    Returns
+    -------
+    CccpResult
+        The best binary point, or none, with the history of all starts.
+
     Raises
     ------
     DataError

@@ -165,6 +165,15 @@ class RatioSearch(Generic[P]):
     def offer(self, point: P, numerator: float, denominator: float) -> bool:
         """Note a feasible point; returns whether its ratio is the best so far.
 
+        Parameters
+        ----------
+        point : object
+            The point.
+        numerator : float
+            N at the point.
+        denominator : float
+            D at the point, positive.
+
         Raises
         ------
         DataError
@@ -181,7 +190,17 @@ class RatioSearch(Generic[P]):
         return True
 
     def prove(self, q: float, upper: float, denominator: float = math.nan) -> None:
-        """Note a proof of F(q) <= upper, and take what it gives with all earlier ones."""
+        """Note a proof of F(q) <= upper, and take what it gives with all earlier ones.
+
+        Parameters
+        ----------
+        q : float
+            The ratio at which the oracle was asked.
+        upper : float
+            Proven: N - q D <= upper everywhere.
+        denominator : float
+            D at the point that proves it, if known.
+        """
         if not (math.isfinite(q) and math.isfinite(upper)):
             return
         fresh = _Proof(q, upper, denominator)
@@ -226,7 +245,17 @@ class RatioSearch(Generic[P]):
     # ---- where to ask ---------------------------------------------------------------------------------------------
 
     def take(self, q: float, answer: RatioAnswer[P], seconds: float = 0.0) -> None:
-        """Note an answer of the oracle at q."""
+        """Note an answer of the oracle at q.
+
+        Parameters
+        ----------
+        q : float
+            The ratio at which the oracle was asked.
+        answer : RatioAnswer
+            What the oracle said.
+        seconds : float
+            How long it took, for the history.
+        """
         self._asked.append(q)
         if answer.point is not None:
             self.offer(answer.point, answer.numerator, answer.denominator)
@@ -236,13 +265,25 @@ class RatioSearch(Generic[P]):
         self.history.append(RatioStep(q, answer.upper, ratio, bound, seconds))
 
     def newton(self, gap: float) -> float | None:
-        """The next q of Dinkelbach's method; None once the ratio has settled."""
+        """The next q of Dinkelbach's method; None once the ratio has settled.
+
+        Parameters
+        ----------
+        gap : float
+            Relative gap at which to stop.
+        """
         below = max((q for q in self._asked if q <= self.ratio), default=-math.inf)
         share = max(SETTLED * gap, _ROUNDING) if self._proofs else _SETTLED_EXACTLY
         return None if self.ratio - below <= share * abs(self.ratio) else self.ratio
 
     def beyond(self, gap: float) -> float | None:
-        """A q above the ratio at which F is likely to be proven negative; None if there is none left to ask."""
+        """A q above the ratio at which F is likely to be proven negative; None if there is none left to ask.
+
+        Parameters
+        ----------
+        gap : float
+            Relative gap at which to stop.
+        """
         low = max((one for one in self._proofs if one.upper >= 0.0), key=lambda one: one.q, default=None)
         closed = any(one.upper < 0.0 for one in self._proofs)
         gulf = self.bound - self.ratio

@@ -213,6 +213,11 @@ class FractionalProgram:
         seconds_left : callable, optional
             The solver stops when that time is over, what is needed to compile not counted.
 
+        Returns
+        -------
+        FractionalResult
+            The last point, its objective, and why it stopped.
+
         Raises
         ------
         DataError

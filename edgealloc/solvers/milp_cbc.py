@@ -50,7 +50,15 @@ def find_cbc() -> str:
 
 
 def run_cbc(model: pulp.LpProblem, settings: Settings) -> RawAnswer:
-    """Solve a model; Ctrl-C ends the process and is passed on."""
+    """Solve a model; Ctrl-C ends the process and is passed on.
+
+    Parameters
+    ----------
+    model : pulp.LpProblem
+        The model.
+    settings : Settings
+        Gap, time, threads and seed.
+    """
     binary = find_cbc()
     with tempfile.TemporaryDirectory() as folder:
         written, solved, log = (Path(folder) / name for name in ("model.mps", "model.sol", "log.txt"))

@@ -16,7 +16,15 @@ __all__ = ["run_highs"]
 
 
 def run_highs(model: pulp.LpProblem, settings: Settings) -> RawAnswer:
-    """Solve a model; Ctrl-C stops HiGHS and is passed on."""
+    """Solve a model; Ctrl-C stops HiGHS and is passed on.
+
+    Parameters
+    ----------
+    model : pulp.LpProblem
+        The model.
+    settings : Settings
+        Gap, time, threads and seed.
+    """
     import pulp
 
     solver = pulp.HiGHS(msg=False, gapRel=settings.gap, gapAbs=settings.gap_abs, threads=settings.threads,

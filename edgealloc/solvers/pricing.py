@@ -68,7 +68,15 @@ class PricedProblem(Protocol):
         """Answer at prices (K,) per whole capacity."""
 
     def recover(self, choices: Any, prices: FloatArray) -> float:
-        """Try to make a feasible point of the choices; returns the best objective known so far (inf: none)."""
+        """Try to make a feasible point of the choices; returns the best objective known so far (inf: none).
+
+        Parameters
+        ----------
+        choices : object
+            What `ask` chose.
+        prices : array (K,)
+            Prices of the K coupled sums, per whole capacity.
+        """
 
     def recover_mixture(self, mixture: FloatArray) -> float:
         """Likewise of a mixture (G, answers) of all choices asked for so far, in the order in which they were asked."""
@@ -109,7 +117,15 @@ class Pricing:
     termination: Termination = Termination.STAGES_EXHAUSTED
 
     def take(self, answer: Priced, prices: FloatArray) -> bool:
-        """Note an answer; returns whether it improved the bound."""
+        """Note an answer; returns whether it improved the bound.
+
+        Parameters
+        ----------
+        answer : Priced
+            What `ask` said.
+        prices : array (K,)
+            Prices of the K coupled sums, per whole capacity.
+        """
         total = answer.total - math.fsum(prices)
         bound = total - GUARD * (answer.magnitude + float(np.abs(prices).sum()))
         self.bound = max(self.bound, bound)
@@ -137,6 +153,8 @@ def maximise_bound(
         Holds what was asked before; its `trial` is asked first.
     run : Run
         Gap, clock and progress. TimeUpError is raised by its clock and is the caller's to catch.
+    iterations : int
+        Rounds of questions, at most.
     """
     for iteration in range(iterations):
         run.check_time()

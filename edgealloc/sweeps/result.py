@@ -141,6 +141,11 @@ class Sweep:
     def to_csv(self, path: str | Path) -> Path:
         """Write the rows as CSV; an existing file is replaced only when all is written.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.csv``.
+
         Raises
         ------
         DataError

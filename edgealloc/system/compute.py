@@ -71,7 +71,15 @@ def compute_energy_j(
 
 
 def shared_energy_j(work_flop: npt.ArrayLike, joules_per_flop: npt.ArrayLike) -> Array:
-    """Energy of W FLOP on a time-shared server, ``E = W e`` in joules, whatever the share of its time."""
+    """Energy of W FLOP on a time-shared server, ``E = W e`` in joules, whatever the share of its time.
+
+    Parameters
+    ----------
+    work_flop : array_like
+        W in FLOP.
+    joules_per_flop : array_like
+        e in J/FLOP.
+    """
     work, per_flop = _arrays(work_flop, joules_per_flop)
     return np.asarray(work * per_flop)
 
@@ -80,6 +88,15 @@ def flops_per_cycle(
     flops_per_s: npt.ArrayLike, frequency_hz: npt.ArrayLike, utilisation: npt.ArrayLike = 1.0
 ) -> Array:
     """FLOP per clock cycle that a data sheet's rate implies, ``C D eta = eta R / f``.
+
+    Parameters
+    ----------
+    flops_per_s : array_like
+        Rate at that clock in FLOP/s.
+    frequency_hz : array_like
+        Clock in Hz.
+    utilisation : array_like
+        eta, share of the peak rate that is reached.
 
     Examples
     --------
@@ -94,6 +111,13 @@ def kappa_from_power(power_w: npt.ArrayLike, frequency_hz: npt.ArrayLike) -> Arr
     """Energy coefficient from a data sheet, ``kappa = P_max / f_max^3`` in W s^3.
 
     All of the power counts as dynamic, so idle power is inside it.
+
+    Parameters
+    ----------
+    power_w : array_like
+        Power at the highest clock in W.
+    frequency_hz : array_like
+        Clock in Hz.
 
     Examples
     --------
@@ -111,6 +135,15 @@ def joules_per_flop(
 
     Real accelerators run at one clock and give each user a share of the time; a share then changes the delay
     and not the energy.
+
+    Parameters
+    ----------
+    power_w : array_like
+        Power at the highest clock in W.
+    frequency_hz : array_like
+        Clock in Hz.
+    flops_per_cycle : array_like
+        C D eta in FLOP/cycle.
 
     Examples
     --------

@@ -96,6 +96,11 @@ class LayerLoads:
 def layer_parameters(shape: Transformer) -> npt.NDArray[np.int64]:
     """Parameters of every layer (Y,), embedding and head included; a tied table counts in the first layer only.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+
     Examples
     --------
     >>> from edgealloc.system.transformer import total_params

@@ -188,6 +188,11 @@ def activation_bytes_per_layer(
     ndarray
         Bytes per layer.
 
+    Raises
+    ------
+    DataError
+        An unknown word for training, or an unknown matrix with adapters.
+
     Examples
     --------
     >>> gpt = Transformer(

@@ -115,6 +115,17 @@ def umi_nlos_db(
 
     ``max(LOS, 22.4 + 35.3 log10(d3) + 21.3 log10(fc) - 0.3 (h_ue - 1.5))``; parameters, units and source as
     :func:`umi_los_db`.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
     """
     blocked = (
         22.4
@@ -134,6 +145,17 @@ def uma_los_db(
     ``28 + 40 log10(d3) + 20 log10(fc) - 9 log10(d_bp^2 + (h_bs - h_ue)^2)``; the rest as :func:`umi_los_db`.
     The report draws the environment height in the breakpoint at random for users above 13 m; here it is 1 m
     always, exact for users at 13 m or below.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
     """
     return _two_slopes_db(
         distance_m, carrier_hz, bs_height_m, ue_height_m, offset_db=28.0, slope=22.0, breakpoint_factor=9.0
@@ -146,6 +168,17 @@ def uma_nlos_db(
     """Path loss of an urban macro cell (UMa) without line of sight.
 
     ``max(LOS, 13.54 + 39.08 log10(d3) + 20 log10(fc) - 0.6 (h_ue - 1.5))``; the rest as :func:`umi_los_db`.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
     """
     blocked = (
         13.54
@@ -162,6 +195,17 @@ def inh_los_db(
     """Path loss of an indoor office (InH) in line of sight, ``32.4 + 17.3 log10(d3) + 20 log10(fc)``.
 
     Valid for 3D distances from 1 m to 150 m; the rest as :func:`umi_los_db`.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
     """
     distance_3d = _distance_3d_m(distance_m, bs_height_m, ue_height_m)
     return np.asarray(32.4 + 17.3 * np.log10(distance_3d) + 20.0 * np.log10(carrier_hz / 1e9))
@@ -173,6 +217,17 @@ def inh_nlos_db(
     """Path loss of an indoor office (InH) without line of sight.
 
     ``max(LOS, 17.3 + 38.3 log10(d3) + 24.9 log10(fc))``; the rest as :func:`inh_los_db`.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
     """
     distance_3d = _distance_3d_m(distance_m, bs_height_m, ue_height_m)
     blocked = 17.3 + 38.3 * np.log10(distance_3d) + 24.9 * np.log10(carrier_hz / 1e9)
@@ -187,6 +242,17 @@ def legacy_macro_db(
     As in Liu & Zhao (arXiv 2409.20247). A fit for 2 GHz: carrier and heights are accepted, so that all models
     are called alike, and change nothing.
 
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    carrier_hz : float
+        Carrier frequency in Hz.
+    bs_height_m : float
+        Height of the base station in m.
+    ue_height_m : float
+        Height of the user in m.
+
     Examples
     --------
     >>> float(legacy_macro_db(1000.0))
@@ -200,6 +266,13 @@ def umi_los_probability(distance_m: npt.ArrayLike, ue_height_m: float = 1.5) -> 
     """Probability of line of sight in UMi: 1 up to 18 m, then ``18/d + exp(-d/36) (1 - 18/d)``.
 
     Source: 3GPP TR 38.901, Table 7.4.2-1; horizontal distance of any shape, same shape out.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    ue_height_m : float
+        Height of the user in m.
     """
     del ue_height_m
     return _street_probability(distance_m, decay_m=36.0)
@@ -210,6 +283,13 @@ def uma_los_probability(distance_m: npt.ArrayLike, ue_height_m: float = 1.5) -> 
 
     1 up to 18 m, then ``[18/d + exp(-d/63) (1 - 18/d)] (1 + 5/4 C (d/100)^3 exp(-d/150))`` with
     ``C = ((h_ue - 13)/10)^1.5`` above 13 m and 0 below. Source: 3GPP TR 38.901, Table 7.4.2-1.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    ue_height_m : float
+        Height of the user in m.
     """
     distance = np.asarray(distance_m, dtype=np.float64)
     height = (max(ue_height_m - 13.0, 0.0) / 10.0) ** 1.5
@@ -224,6 +304,13 @@ def inh_los_probability(distance_m: npt.ArrayLike, ue_height_m: float = 1.0) -> 
 
     1 up to 5 m, ``exp(-(d - 5)/70.8)`` up to 49 m, then ``0.54 exp(-(d - 49)/211.7)``. Source: 3GPP TR
     38.901, Table 7.4.2-1.
+
+    Parameters
+    ----------
+    distance_m : array_like
+        Horizontal distance in m, any shape.
+    ue_height_m : float
+        Height of the user in m.
     """
     del ue_height_m
     distance = np.asarray(distance_m, dtype=np.float64)

@@ -175,14 +175,40 @@ def radio_cost(b: float, received: float, k1: float, k2: float) -> float:
 
 @kernel
 def radio_slope(b: float, received: float, k1: float, k2: float) -> float:
-    """dC/db <= 0 at fixed power; by the envelope theorem also where the power is optimal."""
+    """dC/db <= 0 at fixed power; by the envelope theorem also where the power is optimal.
+
+    Parameters
+    ----------
+    b : float
+        Bandwidth in Hz.
+    received : float
+        Received power P = p g/N0 in Hz.
+    k1 : float
+        K1 of the formula of this module.
+    k2 : float
+        K2 of the formula of this module.
+    """
     x = math.log1p(received / b)
     return -(k1 + k2 * received) * _one_minus(x) / (b * x) ** 2
 
 
 @kernel
 def best_received_power(b: float, low: float, high: float, k1: float, k2: float) -> float:
-    """Received power P in [low, high] of least cost at bandwidth b."""
+    """Received power P in [low, high] of least cost at bandwidth b.
+
+    Parameters
+    ----------
+    b : float
+        Bandwidth in Hz.
+    low : float
+        Least received power p_min g/N0 in Hz.
+    high : float
+        Largest received power p_max g/N0 in Hz.
+    k1 : float
+        K1 of the formula of this module.
+    k2 : float
+        K2 of the formula of this module.
+    """
     if k1 <= 0.0:
         return low
     if k2 <= 0.0:
@@ -276,7 +302,21 @@ def radio_response(
 @kernel
 def server_cost(share: float, cycles: float, time_weight: float, energy: float, kappa: float) -> float:
     """Cost of `cycles` at clock share F: cycles (a_t/F + energy + kappa F^2); energy per cycle, kappa
-    weighted."""
+    weighted.
+
+    Parameters
+    ----------
+    share : float
+        F, share of the clock in Hz.
+    cycles : float
+        Clock cycles of the job.
+    time_weight : float
+        a_t, objective per second.
+    energy : float
+        Weighted energy per cycle.
+    kappa : float
+        Weighted energy coefficient.
+    """
     return cycles * (time_weight / share + energy + kappa * share * share)
 
 

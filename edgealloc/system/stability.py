@@ -120,6 +120,13 @@ class Stability:
         """Largest fraction in [0, 1] whose bound does not exceed `limit`: the inverse of :meth:`value`, to
         rounding.
 
+        Parameters
+        ----------
+        limit : array_like
+            Largest bound allowed.
+        samples : array_like
+            k >= 1, samples of a user.
+
         Returns
         -------
         ndarray

@@ -141,6 +141,10 @@ class Transformer:
         ----------
         family : str
             One of :data:`FAMILIES`.
+        layers, hidden, heads, ffn, vocab : int
+            Blocks, width, heads, width of the feed-forward part, tokens of the vocabulary.
+        tied_embeddings : bool
+            Input table and output head are one.
         kv_heads, head_dim : int, optional
             Default: `heads`, and ``hidden // heads``.
         max_context : int
@@ -221,6 +225,11 @@ def matrix_params_per_layer(shape: Transformer) -> int:
     ``2 h q + 2 h k + (3 if gated else 2) h f``: queries and output, keys and values, feed-forward. For GPT
     (q = k = h, f = 4h) that is ``12 h^2``.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+
     Examples
     --------
     >>> matrix_params_per_layer(Transformer(1, 10, 2, 2, 5, 40, 100, gated=False))
@@ -231,7 +240,13 @@ def matrix_params_per_layer(shape: Transformer) -> int:
 
 
 def layer_params(shape: Transformer) -> int:
-    """All parameters of one block (of the encoder, for an encoder-decoder): matrices, biases and norms."""
+    """All parameters of one block (of the encoder, for an encoder-decoder): matrices, biases and norms.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    """
     biases = 0
     if shape.attention_bias != "none":
         biases += shape.query_width + 2 * shape.key_width
@@ -247,14 +262,26 @@ def _norm_params(shape: Transformer) -> int:
 
 
 def embedding_params(shape: Transformer) -> int:
-    """Parameters before the first block: ``V h``, learned positions, the embedding's norm."""
+    """Parameters before the first block: ``V h``, learned positions, the embedding's norm.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    """
     norm = _norm_params(shape) if shape.embedding_norm else 0
     return (shape.vocab + shape.position_rows) * shape.hidden + norm
 
 
 def head_params(shape: Transformer) -> int:
     """Parameters after the last block: final norm, BERT's pooler, and ``V h`` unless the embedding is
-    tied."""
+    tied.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    """
     stacks = 2 if shape.encoder_decoder else 1
     norm = stacks * _norm_params(shape) if shape.final_norm else 0
     pooler = shape.hidden * shape.hidden + shape.hidden if shape.pooler else 0
@@ -267,6 +294,11 @@ def total_params(shape: Transformer) -> int:
 
     An encoder-decoder's second stack adds cross-attention ``2 h q + 2 h k`` and a norm to every block, and
     each stack has one table of relative positions.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
 
     Examples
     --------
@@ -366,6 +398,17 @@ def head_flops(
 
     A frozen head still computes logits and the gradient of its input; only its weight gradient vanishes.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    batch : array_like
+        B, sequences per step.
+    tokens : array_like
+        d, tokens per sequence.
+    training : {"full", "frozen"}
+        Whether the head is trained.
+
     Examples
     --------
     >>> float(head_flops(Transformer(1, 10, 2, 2, 5, 40, 50), 3, 7))
@@ -382,6 +425,17 @@ def activation_bits(
 ) -> Array:
     """Bits of the activations at a cut, ``s = 8 B d h bytes``; the gradient back has the same size.
 
+    Parameters
+    ----------
+    batch : array_like
+        B, sequences per step.
+    tokens : array_like
+        d, tokens per sequence.
+    hidden : array_like
+        h, width of the model.
+    bytes_per_element : array_like
+        Bytes of one number: 2 in half precision.
+
     Examples
     --------
     >>> float(activation_bits(1, 512, 2048))
@@ -392,7 +446,15 @@ def activation_bits(
 
 
 def kv_bytes_per_token(shape: Transformer, bytes_per_element: float = 2.0) -> float:
-    """Bytes of the key-value cache that one token of context adds, ``2 Y k bytes``."""
+    """Bytes of the key-value cache that one token of context adds, ``2 Y k bytes``.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    bytes_per_element : array_like
+        Bytes of one number: 2 in half precision.
+    """
     return 2.0 * shape.layers * shape.key_width * bytes_per_element
 
 
@@ -401,6 +463,7 @@ def lora_params_per_layer(shape: Transformer, rank: int, targets: Iterable[str] 
 
     Parameters
     ----------
+    shape : Transformer
     rank : int
         r >= 0.
     targets : iterable of str

@@ -214,6 +214,11 @@ class DeploymentFront:
     def save(self, path: str | Path) -> Path:
         """Write the points as .csv, in full precision; an existing file is replaced only when all is written.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.csv``.
+
         Raises
         ------
         DataError
@@ -229,7 +234,13 @@ class DeploymentFront:
     # ---- picture --------------------------------------------------------------------------------------------------
 
     def plot(self, ax: Any = None) -> Any:
-        """Points, and the region that is proven to be out of reach; the matplotlib figure."""
+        """Points, and the region that is proven to be out of reach; the matplotlib figure.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
+        """
         figure, ax = new_figure(width=8.0) if ax is None else (ax.figure, ax)
         spans = [_span(self.x_amount), _span(self.y_amount)]
         if len(self.bounds):

@@ -228,7 +228,13 @@ class Deployment(Problem[Rollout, DeploymentCosts]):
         return Options(self)
 
     def device_label(self, i: int) -> str:
-        """ "device 3 (alice)"."""
+        """ "device 3 (alice)".
+
+        Parameters
+        ----------
+        i : int
+            Number of the device.
+        """
         own = str(self.device_names[i])
         return own if own == f"device {i}" else f"device {i} ({own})"
 

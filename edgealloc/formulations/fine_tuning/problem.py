@@ -176,7 +176,13 @@ class FineTuning(Problem[Assignment, FineTuningCosts]):
         return Options(self)
 
     def job_label(self, i: int) -> str:
-        """ "job 3 (alice)"."""
+        """ "job 3 (alice)".
+
+        Parameters
+        ----------
+        i : int
+            Number of the job.
+        """
         own = self.job_names[i]
         return own if own == f"job {i}" else f"job {i} ({own})"
 

@@ -180,7 +180,19 @@ class Topology:
     def shared(
         cls, devices: Sequence[str] | int, rate_bits_per_s: float, latency_s: float = 0.0, joules_per_byte: float = 0.0
     ) -> Self:
-        """One channel, such as Wi-Fi in ad-hoc mode: every device reaches every other, and all take turns."""
+        """One channel, such as Wi-Fi in ad-hoc mode: every device reaches every other, and all take turns.
+
+        Parameters
+        ----------
+        devices : sequence of str, or int
+            Names of the devices, or how many there are.
+        rate_bits_per_s : float
+            Rate of the channel in bit/s.
+        latency_s : float
+            Delay of a message in s, on top of its transmission.
+        joules_per_byte : float
+            Energy of sender and receiver together per byte, in J.
+        """
         names = _names(devices)
         ends = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s,
@@ -190,7 +202,19 @@ class Topology:
     def mesh(
         cls, devices: Sequence[str] | int, rate_bits_per_s: float, latency_s: float = 0.0, joules_per_byte: float = 0.0
     ) -> Self:
-        """A full-duplex link of its own between every two devices."""
+        """A full-duplex link of its own between every two devices.
+
+        Parameters
+        ----------
+        devices : sequence of str, or int
+            Names of the devices, or how many there are.
+        rate_bits_per_s : float
+            Rate in bit/s, in each direction.
+        latency_s : float
+            Delay of a message in s, on top of its transmission.
+        joules_per_byte : float
+            Energy of sender and receiver together per byte, in J.
+        """
         names = _names(devices)
         ends = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s, None, 1.0,
@@ -208,6 +232,24 @@ class Topology:
         """Every device on a full-duplex port of a switch; rate and latency may differ between the ports (D,).
 
         The latency is that of one port: a message crosses two.
+
+        Parameters
+        ----------
+        devices : sequence of str, or int
+            Names of the devices, or how many there are.
+        rate_bits_per_s : array_like
+            Rate of each port in bit/s, a number or (D,).
+        latency_s : array_like
+            Delay of a port in s, a number or (D,).
+        joules_per_byte : float
+            Energy of sender and receiver together per byte, in J.
+        relay : str
+            Name of the switch.
+
+        Raises
+        ------
+        DataError
+            Arrays that do not fit the devices.
         """
         names = _names(devices)
         ends = [end for i in range(len(names)) for end in ((i, len(names)), (len(names), i))]
@@ -223,7 +265,19 @@ class Topology:
     def line(
         cls, devices: Sequence[str] | int, rate_bits_per_s: float, latency_s: float = 0.0, joules_per_byte: float = 0.0
     ) -> Self:
-        """A full-duplex link between every device and the next."""
+        """A full-duplex link between every device and the next.
+
+        Parameters
+        ----------
+        devices : sequence of str, or int
+            Names of the devices, or how many there are.
+        rate_bits_per_s : float
+            Rate in bit/s, in each direction.
+        latency_s : float
+            Delay of a message in s, on top of its transmission.
+        joules_per_byte : float
+            Energy of sender and receiver together per byte, in J.
+        """
         names = _names(devices)
         ends = [end for i in range(len(names) - 1) for end in ((i, i + 1), (i + 1, i))]
         return cls(names, np.array(ends, np.int64).reshape(-1, 2), rate_bits_per_s, latency_s, None, 1.0,
@@ -254,7 +308,13 @@ class Topology:
         return graph
 
     def scaled(self, factor: float) -> Self:
-        """The same network with every rate multiplied by `factor`."""
+        """The same network with every rate multiplied by `factor`.
+
+        Raises
+        ------
+        DataError
+            A factor that is no number > 0.
+        """
         given: Any = factor
         if not isinstance(given, (int, float, np.number)) or not 0.0 < given < math.inf:
             raise DataError(f"factor: is {short(given)}; give a number > 0")
@@ -262,7 +322,18 @@ class Topology:
                           self.metric, self.joules_per_byte, self.relays)
 
     def without(self, lost: Iterable[int]) -> Self:
-        """The network after nodes (numbers) are gone, with the links that used them; the others keep their order."""
+        """The network after nodes (numbers) are gone, with the links that used them; the others keep their order.
+
+        Parameters
+        ----------
+        lost : iterable of int
+            Numbers of the nodes that are gone.
+
+        Raises
+        ------
+        DataError
+            There is no such node.
+        """
         gone = set(lost)
         if unknown := sorted(gone - set(range(len(self.nodes)))):
             raise DataError(f"lost: names node {unknown[0]}; there are 0 to {len(self.nodes) - 1}")

@@ -108,5 +108,11 @@ class PoolCosts:
         return self.energy_j / self.samples
 
     def co2_g(self, carbon_g_per_kwh: float) -> float:
-        """Grams of CO2-equivalent of an iteration at a carbon intensity of the electricity (g/kWh)."""
+        """Grams of CO2-equivalent of an iteration at a carbon intensity of the electricity (g/kWh).
+
+        Parameters
+        ----------
+        carbon_g_per_kwh : float
+            Carbon intensity in g CO2 per kWh.
+        """
         return self.energy_j / JOULES_PER_KWH * carbon_g_per_kwh

@@ -173,7 +173,13 @@ class PoolTraining(Problem[Plan, PoolCosts]):
         return float(self.weights.effective("energy", 1)[0])
 
     def device_label(self, i: int) -> str:
-        """ "device 3 (phone-3)"."""
+        """ "device 3 (phone-3)".
+
+        Parameters
+        ----------
+        i : int
+            Number of the device.
+        """
         return f"device {i} ({self.device_names[i]})"
 
     # ---- the definition of the objective --------------------------------------------------------------------------

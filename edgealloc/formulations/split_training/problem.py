@@ -191,7 +191,13 @@ class SplitTraining(Problem[Allocation, Costs]):
         return allowed_cuts(self)
 
     def user_label(self, n: int) -> str:
-        """ "user 3 (phone-3)"."""
+        """ "user 3 (phone-3)".
+
+        Parameters
+        ----------
+        n : int
+            Number of the user.
+        """
         return f"user {n} ({self.user_names[n]})" if self.user_names else f"user {n}"
 
     # ---- the definition of the objective ----------------------------------------------------------------------------

@@ -91,6 +91,13 @@ def search_choices(problem: Choices, run: Run) -> ChoicesAnswer:
 
     The prices of the root bound everything; HiGHS is not asked. The answer has the best choice so far and a bound of
     all that is still open.
+
+    Parameters
+    ----------
+    problem : Choices
+        Agents, options and capacities.
+    run : Run
+        Gap, clock and progress.
     """
     state = State(problem)
     _ended(state, run, lambda: _search(problem, state, run))

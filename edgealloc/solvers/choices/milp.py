@@ -35,6 +35,13 @@ _SURE: Final = 1e-6
 def choices_milp(problem: Choices, name: str = "choices") -> tuple[pulp.LpProblem, dict[int, pulp.LpVariable]]:
     """Binary x_o per option: one per agent, and every capacity kept.
 
+    Parameters
+    ----------
+    problem : Choices
+        Agents, options and capacities.
+    name : str
+        Of the model.
+
     Returns
     -------
     model, variables
@@ -119,6 +126,13 @@ def milp_choices(problem: Choices, run: Run) -> ChoicesAnswer:
 
     Nothing but dominated options is left out, so that it is a check on the other methods. That nothing fits is said
     only if the least excess is proven to be above the solver's tolerances. Time limit and Ctrl-C give what is known.
+
+    Parameters
+    ----------
+    problem : Choices
+        Agents, options and capacities.
+    run : Run
+        Gap, clock and progress.
     """
     state = State(problem)
     try:

@@ -216,6 +216,13 @@ def reduced(problem: Choices, threads: int = 1) -> tuple[Choices, IntArray]:
     Left out is what exceeds a capacity by itself, and what costs no less than another option of its agent that uses
     no more of any capacity. An agent that fits nowhere keeps its option of least excess.
 
+    Parameters
+    ----------
+    problem : Choices
+        Agents, options and capacities.
+    threads : int
+        Worker threads.
+
     Examples
     --------
     >>> three = Choices([0, 3], [1.0, 2.0, 3.0], [[0.5], [0.2], [0.3]], [[0], [0], [0]], 1)

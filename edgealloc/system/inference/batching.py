@@ -57,6 +57,19 @@ def service_seconds(
     Prompts of other queries that are read in between are not in it: they are the load of the server, which a queue
     model adds. (In a server that is always full a query stays ``b busy``, by Little's law.) Parameters, errors as
     :func:`busy_seconds`.
+
+    Parameters
+    ----------
+    work : Work
+        Work and bytes of a token.
+    machine : Machine
+        What answers: rates in FLOP/s and bytes/s.
+    prompt : array_like
+        Tokens of the prompt.
+    answer : array_like
+        Tokens of the answer.
+    batch : array_like
+        Queries that are answered together.
     """
     return np.asarray(prefill_seconds(work, machine, prompt) + decode_seconds(work, machine, prompt, answer, batch))
 

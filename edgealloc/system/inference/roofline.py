@@ -304,7 +304,17 @@ def query_cost(work: Work, machine: Machine, prompt: npt.ArrayLike, answer: npt.
 
 
 def tokens_per_second(work: Work, machine: Machine, context: npt.ArrayLike = 0) -> Array:
-    """Decoding speed of one query at a context, ``1 / t(c)``."""
+    """Decoding speed of one query at a context, ``1 / t(c)``.
+
+    Parameters
+    ----------
+    work : Work
+        Work and bytes of a token.
+    machine : Machine
+        What answers: rates in FLOP/s and bytes/s.
+    context : array_like
+        Tokens before the one that is decoded.
+    """
     return np.asarray(1.0 / decode_token_seconds(work, machine, context))
 
 

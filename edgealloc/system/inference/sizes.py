@@ -84,6 +84,13 @@ def weight_bytes(shape: Transformer, form: str | Format, sparsity: Sparsity = DE
 def bits_per_weight(shape: Transformer, form: str | Format) -> float:
     """``8 weight_bytes / parameters``, as llama.cpp prints it.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    form : str or Format
+        Format of the weights.
+
     Examples
     --------
     >>> round(bits_per_weight(Transformer(32, 4096, 32, 32, 128, 11008, 32000), "Q4_K_M"), 2)

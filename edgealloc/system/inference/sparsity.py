@@ -69,6 +69,11 @@ class Sparsity:
         """FLOP that are left of one: 1/2 for 2:4 on hardware with sparse tensor cores, else 1.
 
         Unstructured zeros and 4:8 save no FLOP on the hardware of the catalog, even where they save memory.
+
+        Parameters
+        ----------
+        supported : bool
+            Whether the hardware or software knows this pattern.
         """
         return 0.5 if supported and self.pattern == "2:4" else 1.0
 
@@ -82,6 +87,13 @@ def structured(shape: Transformer, share: float) -> Transformer:
 
     What LLM-Pruner (arXiv 2305.11627) does, but alike in all blocks (it spares the first and last ones). Heads go in
     whole groups of a key head, so the share is rounded; at least one group and one channel stay.
+
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    share : float
+        Of heads and width to take out, in [0, 1).
 
     Raises
     ------

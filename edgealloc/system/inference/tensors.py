@@ -51,6 +51,11 @@ def tensors(shape: Transformer) -> list[Tensor]:
     Matrices of a block one by one, the embedding, the output table unless it is tied, and everything of one
     dimension of a place (a block, before the first, after the last) as one row of kind "vectors".
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+
     Raises
     ------
     DataError

@@ -96,6 +96,13 @@ def largest_tensor_params(shape: Transformer) -> int:
 def not_applicable(shape: Transformer, tuning: Tuning) -> str:
     """Why the method cannot be run on the model; empty if it can.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    tuning : Tuning
+        The method.
+
     Examples
     --------
     >>> from edgealloc.system.tuning.methods import TUNING_METHODS

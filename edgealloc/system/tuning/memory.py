@@ -71,6 +71,13 @@ def weight_bytes(shape: Transformer, precision: str) -> float:
     "fp32" and "bf16": all parameters. "int8" and "nf4": the blocks' matrices in that format, all else (embedding,
     head, norms, biases) in half precision.
 
+    Parameters
+    ----------
+    shape : Transformer
+        The model.
+    precision : str
+        fp32, bf16, int8 or nf4.
+
     Raises
     ------
     DataError

@@ -249,7 +249,13 @@ class Tuning:
         return parts
 
     def changed(self, **changes: Any) -> Tuning:
-        """The same with other options; an unknown one raises a DataError with the nearest known."""
+        """The same with other options; an unknown one raises a DataError with the nearest known.
+
+        Parameters
+        ----------
+        **changes
+            Options by name.
+        """
         known = [field.name for field in dataclasses.fields(self)]
         faults = [Fault(key, f"is not an option; {nearest(key, known)}") for key in changes if key not in known]
         if faults:

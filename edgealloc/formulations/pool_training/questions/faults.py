@@ -208,7 +208,13 @@ class FaultReport:
         return self.expected()[1]
 
     def expected_objective(self, every: int | None = None) -> float:
-        """Mean objective of an iteration that counts."""
+        """Mean objective of an iteration that counts.
+
+        Parameters
+        ----------
+        every : int, optional
+            Iterations between two backups; that of the report by default.
+        """
         seconds, joules = self.expected(every)
         return self.problem.per_second * seconds + self.problem.per_joule * joules
 
@@ -299,6 +305,11 @@ class FaultReport:
         """Time of an iteration after each loss and, beside it, time to move states; the matplotlib figure.
 
         On axes that are given only the iterations are drawn.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
         """
         count = len(self.losses)
         if ax is None:

@@ -167,6 +167,11 @@ class ParetoFront:
     def save(self, path: str | Path) -> Path:
         """Write the points as .csv, in full precision; an existing file is replaced only when all is written.
 
+        Parameters
+        ----------
+        path : path
+            Ends in ``.csv``.
+
         Raises
         ------
         DataError
@@ -194,7 +199,13 @@ class ParetoFront:
         return (1e-6, "MJ") if most >= 2e6 else (1e-3, "kJ") if most >= 2e3 else (1.0, "J")
 
     def plot(self, ax: Any = None) -> Any:
-        """Points by parallelism, the region that is proven to be out of reach below them; the matplotlib figure."""
+        """Points by parallelism, the region that is proven to be out of reach below them; the matplotlib figure.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Where to draw; axes of a new figure by default.
+        """
         figure, ax = new_figure(width=8.0) if ax is None else (ax.figure, ax)
         (scale, unit), (worth, joule) = self.time_scale, self.energy_scale
         x, y = self.time_s * scale, self.energy_j * worth
