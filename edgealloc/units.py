@@ -218,7 +218,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_si(value: float, unit: str, digits: int = 3) -> str:
-    """Print a value with the SI prefix that keeps it short.
+    """A value with the SI prefix that keeps it short, as text.
 
     Parameters
     ----------
@@ -229,6 +229,8 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     digits : int
         Significant digits.
 
+    Examples
+    --------
     >>> format_si(2.0e7, "Hz")
     '20 MHz'
     """

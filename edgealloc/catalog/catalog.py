@@ -64,15 +64,30 @@ class Catalog:
         return MappingProxyType(self._radio)
 
     def model(self, name: str) -> ModelEntry:
-        """Find a model; an unknown name raises a DataError with the nearest known ones."""
+        """Find a model; an unknown name raises a DataError with the nearest known ones.
+
+        Returns
+        -------
+        ModelEntry
+        """
         return _find(self._models, name, "model")
 
     def device(self, name: str) -> DeviceEntry:
-        """Find a device; an unknown name raises a DataError with the nearest known ones."""
+        """Find a device; an unknown name raises a DataError with the nearest known ones.
+
+        Returns
+        -------
+        DeviceEntry
+        """
         return _find(self._devices, name, "device")
 
     def radio_fact(self, name: str) -> RadioEntry:
-        """Find a radio fact; an unknown name raises a DataError with the nearest known ones."""
+        """Find a radio fact; an unknown name raises a DataError with the nearest known ones.
+
+        Returns
+        -------
+        RadioEntry
+        """
         return _find(self._radio, name, "radio fact")
 
     def extended(

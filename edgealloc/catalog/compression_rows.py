@@ -86,6 +86,10 @@ def label_of(text: str) -> Label:
     text : str
         Such as "Q4_K_M", "awq-int4-g128" or "wanda-2:4".
 
+    Returns
+    -------
+    Label
+
     Raises
     ------
     DataError
@@ -152,7 +156,19 @@ class SizeRow(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class PerplexityRow(Entry):
-    """Perplexity after compression, and of the uncompressed model in the same table (1 where the table has ratios)."""
+    """Perplexity after compression, and of the uncompressed model in the same table (1 where the table has ratios).
+
+    Attributes
+    ----------
+    model : str
+        Of the catalog.
+    label : str
+        What was done to it, see `label_of`.
+    dataset, setting : str
+        Text, and how it was measured, in the source's words.
+    value, dense : float
+        After compression and before.
+    """
 
     section: ClassVar[str] = "perplexity"
 
@@ -171,7 +187,21 @@ class PerplexityRow(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRow(Entry):
-    """A share of right answers in [0, 1], and that of the uncompressed model in the same table, if it is there."""
+    """A share of right answers in [0, 1], and that of the uncompressed model in the same table, if it is there.
+
+    Attributes
+    ----------
+    model : str
+        Of the catalog.
+    label : str
+        What was done to it, see `label_of`.
+    task, setting : str
+        Benchmark, and how it was run, in the source's words.
+    value : float
+        After compression.
+    dense : float or None
+        Before.
+    """
 
     section: ClassVar[str] = "accuracy"
 
@@ -193,6 +223,8 @@ class HallucinationRow(Entry):
         Of the catalog.
     label : str
         The source's model; `note` says so where it is another version.
+    benchmark : str
+    value : float
     """
 
     section: ClassVar[str] = "hallucination"
@@ -212,6 +244,10 @@ class ThroughputRow(Entry):
     decode_tokens_per_s, prefill_tokens_per_s : float
     power_w, joules_per_token : float or None
     file_bytes, resident_bytes : float or None
+    label : str
+        What was done to the model, see `label_of`.
+    framework : str
+        Software that answered.
     """
 
     section: ClassVar[str] = "throughput"
@@ -245,6 +281,8 @@ class FrameworkEntry(Entry):
         Part of the peak that prompts reach where no measured row says more.
     like : str or None
         Framework whose rows stand for it, where it has none.
+    text : str
+        What it is.
     """
 
     section: ClassVar[str] = "frameworks"
@@ -259,7 +297,15 @@ class FrameworkEntry(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class StudentRow(Entry):
-    """A distilled model: a model of its own, and whose student it is."""
+    """A distilled model: a model of its own, and whose student it is.
+
+    Attributes
+    ----------
+    teacher : str
+        The model that it learned from.
+    text : str
+        How.
+    """
 
     section: ClassVar[str] = "students"
 

@@ -179,7 +179,19 @@ class ModelEntry(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class PowerMode:
-    """One power mode of a board; a cap that is None is no cap. Modes are not monotone in watts."""
+    """One power mode of a board; a cap that is None is no cap. Modes are not monotone in watts.
+
+    Attributes
+    ----------
+    name : str
+        As the maker calls it.
+    nominal_w : float or None
+        Power that it is named after, W.
+    cpu_cores_online, tpc_pg_mask : int or None
+        Processor cores in use, and a mask of switched-off parts of the GPU.
+    cpu_max_hz, gpu_max_hz, memory_clock_max_hz : float or None
+        Highest clocks, Hz.
+    """
 
     name: str
     nominal_w: float | None = None

@@ -117,7 +117,12 @@ class ThroughputCheck:
 
 
 def framework_named(name: str) -> FrameworkEntry:
-    """Find a framework; an unknown name raises a DataError with the nearest known ones."""
+    """Find a framework; an unknown name raises a DataError with the nearest known ones.
+
+    Returns
+    -------
+    FrameworkEntry
+    """
     known = frameworks()
     if name not in known:
         raise DataError([Fault("framework", f"'{name}' is not known; {nearest(str(name), known)}")])

@@ -152,7 +152,18 @@ class StepsRow(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class StepTimeRow(Entry):
-    """A published time per step on one or more GPUs; `device` is the nearest device of the catalog."""
+    """A published time per step on one or more GPUs; `device` is the nearest device of the catalog.
+
+    Attributes
+    ----------
+    model, method, setting : str
+        What was trained, how, and with what settings, in the source's words.
+    batch, gpus : int
+        Sequences per step, and how many GPUs.
+    seconds_per_step : float
+    device : str
+        Of the catalog.
+    """
 
     section: ClassVar[str] = "step_times"
 

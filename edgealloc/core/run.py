@@ -77,6 +77,10 @@ class Run:
     warm_start : object or None
         An allocation to start from, already checked by the problem.
     history : list of Progress
+    on_progress : callable or None
+        Called with every `Progress`.
+    started : float
+        Reading of the clock when the run began, s.
     """
 
     gap: float = 1e-3
@@ -115,6 +119,10 @@ class Run:
             Called with a `Progress` now and then.
         warm_start : object or None
             An allocation or solution to begin with.
+
+        Returns
+        -------
+        Run
 
         Raises
         ------

@@ -204,6 +204,11 @@ class Solution(Generic[A, C]):
         ----------
         path : path
             Ends in ``.npz``.
+
+        Returns
+        -------
+        Path
+            The file.
         """
         from edgealloc.core.storage import save_solution
 
@@ -217,6 +222,10 @@ class Solution(Generic[A, C]):
         ----------
         path : path
             A file that `save` wrote.
+
+        Returns
+        -------
+        Solution
 
         Raises
         ------

@@ -43,6 +43,11 @@ class FigureLike(Protocol):
             Where to write.
         format : str
             png, pdf or svg.
+
+        Returns
+        -------
+        tuple of Path
+            The files.
         """
 
     def record(self) -> dict[str, Any]:
@@ -109,6 +114,11 @@ class Paper:
             Options of the command by name.
         on_progress : callable or None
             Called with a `Progress` now and then.
+
+        Returns
+        -------
+        iterator of FigureLike
+            One per figure and setting, run when it is asked for.
 
         Raises
         ------

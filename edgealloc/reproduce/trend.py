@@ -9,7 +9,17 @@ __all__ = ["TrendResult"]
 
 @dataclass(frozen=True)
 class TrendResult:
-    """A statement, whether it holds (None: not judged), and the numbers."""
+    """A statement, whether it holds (None: not judged), and the numbers.
+
+    Attributes
+    ----------
+    statement : str
+        What the paper says.
+    holds : bool or None
+        Whether our numbers agree.
+    found : str
+        The numbers.
+    """
 
     statement: str
     holds: bool | None

@@ -31,6 +31,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     path : path
         Ends in ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
 
+    Returns
+    -------
+    dict
+        As the file says it; nothing is checked yet.
+
     Raises
     ------
     DataError

@@ -294,6 +294,10 @@ class Scenario:
         path : path
             Ends in ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
 
+        Returns
+        -------
+        Scenario
+
         Raises
         ------
         DataError

@@ -42,7 +42,20 @@ class RawAnswer:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a solver is asked to keep to."""
+    """What a solver is asked to keep to.
+
+    Attributes
+    ----------
+    until : float
+        Reading of the clock at which to stop, s.
+    gap, gap_abs : float
+        Relative and absolute gap at which to stop.
+    threads : int
+    tolerance : float
+        By how much rows and whole numbers may be missed.
+    start : mapping
+        Name of a variable -> value to begin with.
+    """
 
     until: float
     gap: float

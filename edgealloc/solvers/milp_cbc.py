@@ -58,6 +58,11 @@ def run_cbc(model: pulp.LpProblem, settings: Settings) -> RawAnswer:
         The model.
     settings : Settings
         Gap, time, threads and seed.
+
+    Returns
+    -------
+    RawAnswer
+        Values, bound and status as the solver says them; nothing is checked yet.
     """
     binary = find_cbc()
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,11 @@ def run_highs(model: pulp.LpProblem, settings: Settings) -> RawAnswer:
         The model.
     settings : Settings
         Gap, time, threads and seed.
+
+    Returns
+    -------
+    RawAnswer
+        Values, bound and status as the solver says them; nothing is checked yet.
     """
     import pulp
 

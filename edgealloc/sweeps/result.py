@@ -146,6 +146,11 @@ class Sweep:
         path : path
             Ends in ``.csv``.
 
+        Returns
+        -------
+        Path
+            The file.
+
         Raises
         ------
         DataError

@@ -191,7 +191,7 @@ def activation_bytes_per_layer(
     Raises
     ------
     DataError
-        An unknown word for training, or an unknown matrix with adapters.
+        An unknown matrix with adapters.
 
     Examples
     --------

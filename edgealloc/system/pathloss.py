@@ -433,6 +433,10 @@ PATH_LOSS_MODELS: Final[Mapping[str, PathLossModel]] = MappingProxyType(
 def path_loss_model(model: str | PathLossModel) -> PathLossModel:
     """Find a path-loss model by name; a model passes through.
 
+    Returns
+    -------
+    PathLossModel
+
     Raises
     ------
     DataError

@@ -219,6 +219,11 @@ class DeploymentFront:
         path : path
             Ends in ``.csv``.
 
+        Returns
+        -------
+        Path
+            The file.
+
         Raises
         ------
         DataError

@@ -397,6 +397,10 @@ def run_figures(
     Parameters are those of `run_figure`. Nothing is run before the first result is asked for, but every name is
     checked at once. After Ctrl-C the interrupted figure is the last.
 
+    Returns
+    -------
+    iterator of FigureResult
+
     Raises
     ------
     DataError

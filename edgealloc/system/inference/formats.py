@@ -146,6 +146,15 @@ _ALIASES: Final = {
 def format_named(name: str | Format) -> Format:
     """Look a format up; capitals do not matter for those of llama.cpp, and a Format is returned as it is.
 
+    Parameters
+    ----------
+    name : str or Format
+        As in `FORMATS`, in any case.
+
+    Returns
+    -------
+    Format
+
     Raises
     ------
     DataError

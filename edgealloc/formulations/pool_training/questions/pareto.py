@@ -172,6 +172,11 @@ class ParetoFront:
         path : path
             Ends in ``.csv``.
 
+        Returns
+        -------
+        Path
+            The file.
+
         Raises
         ------
         DataError
