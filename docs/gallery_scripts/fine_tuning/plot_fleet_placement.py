@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import edgealloc as ea
 
 problem = ea.Scenario.random_fleet(jobs=60, servers=3, seed=1).fine_tuning()
-solution = problem.solve(gap=1e-3, time_limit_s=5)
+solution = problem.solve(gap=1e-3, time_limit_s=3)
 
 figure, ax = plt.subplots(figsize=(9.0, 3.4), layout="constrained")
 solution.plot("placement", ax)

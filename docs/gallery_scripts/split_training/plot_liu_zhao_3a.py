@@ -4,7 +4,7 @@ Figure 3a of Liu & Zhao, with the optimum drawn in
 
 *How does the energy fall as its weight grows, and how far is each method from the optimum?*
 
-Total energy for the algorithm of the paper, fp-cccp, and for its baselines, in a small edition: three samples of 8
+Total energy for the algorithm of the paper, fp-cccp, and for its baselines, in a small edition: three samples of 6
 users on 2 servers, whose intervals are wide. Left is what the paper plots. Right is what no paper could plot
 without a bound: how far every method is above the proven optimum.
 """
@@ -14,7 +14,7 @@ import tempfile
 from edgealloc.reproduce.liu_zhao_2024.figures import run_figure
 
 METHODS = ["fp-cccp", "certified", "alpha-only", "resource-only"]
-result = run_figure("3a", samples=3, users=8, servers=2, values=[1, 4, 10], methods=METHODS, gap=1e-4)
+result = run_figure("3a", samples=3, users=6, servers=2, values=[1, 4, 10], methods=METHODS, gap=1e-4)
 result.plot()
 
 # %%
