@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ _FIRST: Final = 8
 _MOST_ROUNDS: Final = 60
 #: Of the gap asked for, what HiGHS must reach; the rest is for what lies above the tangents.
 _SHARE: Final = 0.5
+_Rounded = Literal["down", "up", ""]
+#: Models without tolerances, for a choice that keeps the limits where the answer of the model for bounds does not.
+_STRICT: Final[tuple[tuple[_Rounded, str], ...]] = (("", "capacities as they are"), ("up", "uses rounded up"))
 
 
 class TangentModel:
@@ -48,11 +51,11 @@ class TangentModel:
     devices : DeviceChoices
     choices : Choices
         Those of the devices, or some of them.
-    room : float
-        Share by which capacities are larger.
+    rounded : {"down", "up", ""}
+        Of uses, see `choices_milp`: bounds hold only with the first, for which capacities are larger by `RELAXED`, too.
     """
 
-    def __init__(self, devices: DeviceChoices, choices: Choices, *, room: float = RELAXED) -> None:
+    def __init__(self, devices: DeviceChoices, choices: Choices, *, rounded: _Rounded = "down") -> None:
         import pulp
 
         problem = devices.problem
@@ -64,10 +67,11 @@ class TangentModel:
         self.weight = problem.delay_weight / problem.total_rate_per_s
         self.scale = float(beyond.max(initial=0.0)) or 1.0
         # an answer may exceed a capacity by a hair's breadth, and bounds must hold for it
+        room = RELAXED if rounded == "down" else 0.0
         loose = Choices(choices.start, beyond / self.scale, choices.use / (1.0 + room), choices.capacity,
                         choices.capacities)
         self.choices = choices
-        self.model, self.variables = choices_milp(loose, "deployment")
+        self.model, self.variables = choices_milp(loose, "deployment", rounded=rounded)
         self.queue = [self.model.add_variable(f"queue_{s}", 0) for s in range(problem.servers)]
         self.model.setObjective(self.model.objective + pulp.lpSum(self.queue))
         self.load = [self._load(s, float(problem.load_limit[s])) for s in range(problem.servers)]
@@ -174,15 +178,17 @@ class _Search:
         return self.run.seconds_left if math.isfinite(self.run.time_limit_s) else None
 
     def _strictly(self) -> None:
-        """HiGHS once more, with capacities as they are: what exceeds them by its tolerances is within ours."""
-        left = self._left()
-        if left is not None and left <= 0.0:
-            return
-        strict = TangentModel(self.devices, self.choices, room=0.0)
-        result = solve_milp(strict.model, gap=_SHARE * self.run.gap, threads=1, time_limit_s=left, tolerance=TOLERANCE)
-        self.attempts.append(f"HiGHS with capacities as they are: {result.message}")
-        if result.values is not None:
-            self.offer(self._picked(strict, result.values))
+        """HiGHS once more, with capacities as they are, then with uses rounded up, for a choice that fits."""
+        for rounded, words in _STRICT:
+            left = self._left()
+            if self.best is not None or (left is not None and left <= 0.0):
+                return
+            strict = TangentModel(self.devices, self.choices, rounded=rounded)
+            result = solve_milp(strict.model, gap=_SHARE * self.run.gap, threads=1, time_limit_s=left,
+                                tolerance=TOLERANCE)
+            self.attempts.append(f"HiGHS with {words}: {result.message}")
+            if result.values is not None:
+                self.offer(self._picked(strict, result.values))
 
     def _picked(self, tangent: TangentModel, values: Mapping[str, float]) -> IntArray:
         """Options of the devices that HiGHS chose."""
@@ -205,8 +211,7 @@ class _Search:
             self.termination = result.termination
             return False
         load = self.offer(self._picked(tangent, result.values))
-        if self.best is None:
-            self._strictly()
+        self._strictly()
         self.run.report("tangents", number, self.objective, min(self.bound, self.objective))
         if relative_gap(self.objective, self.bound) <= self.run.gap:
             self.termination = Termination.GAP

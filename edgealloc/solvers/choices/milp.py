@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,28 +28,49 @@ IntArray = npt.NDArray[np.int64]
 MOST_BINARIES: Final = 200_000
 #: Of the solver, for capacities of 1 and costs up to 1.
 TOLERANCE: Final = 1e-9
+#: HiGHS is asked about multiples of this: it cuts off choices that fit where uses, or their sums and a capacity, differ
+#: by less than some hundred times its tolerance (seen with 1.15, presolve or not, for every tolerance from 1e-10 on).
+GRID: Final = 2.0**-20
+#: More agents than this have a finer grid, so that what all their roundings allow stays below 1e-3 of a capacity.
+_GRID_AGENTS: Final = 1_000
 #: An excess that HiGHS proves must be larger than this to count as a proof that nothing fits.
 _SURE: Final = 1e-6
 
 
-def choices_milp(problem: Choices, name: str = "choices") -> tuple[pulp.LpProblem, dict[int, pulp.LpVariable]]:
+def choices_milp(
+    problem: Choices, name: str = "choices", *, rounded: Literal["down", "up", ""] = ""
+) -> tuple[pulp.LpProblem, dict[int, pulp.LpVariable]]:
     """Binary x_o per option: one per agent, and every capacity kept.
 
     Parameters
     ----------
     problem : Choices
-        Agents, options and capacities.
     name : str
-        Of the model.
+    rounded : {"", "down", "up"}
+        Whether uses are rounded to multiples of `GRID`, which HiGHS can tell apart. Down: bounds hold for the problem,
+        and what is found must be checked. Up: what is found fits, and bounds mean nothing.
 
     Returns
     -------
     model, variables
         The variable of option o is ``variables[o]``, named ``x_<agent>_<option of the agent>``.
     """
-    owner = problem.owner
+    owner, use, limit = problem.owner, problem.use, np.ones(problem.capacities)
+    if rounded:
+        use, limit = _rounded(use, limit, problem.agents, up=rounded == "up")
     return _model(name, owner, np.arange(problem.options) - problem.start[owner], problem.start, problem.cost,
-                  problem.use, problem.capacity, np.ones(problem.capacities))
+                  use, problem.capacity, limit)
+
+
+def _rounded(
+    use: FloatArray, limit: FloatArray, agents: int, *, up: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Uses rounded down to a grid, and limits up to half way between its points: a relaxation; the reverse with `up`.
+    """
+    grid = GRID * min(1.0, 2.0 ** -math.ceil(math.log2(max(agents, 1) / _GRID_AGENTS)))
+    if up:
+        return np.ceil(use / grid) * grid, (np.floor(limit / grid) + 0.5) * grid
+    return np.floor(use / grid) * grid, (np.ceil(limit / grid) + 0.5) * grid
 
 
 def _model(
@@ -87,12 +108,13 @@ def _picked(part: Part, x: dict[int, Any], result: MilpResult) -> IntArray:
 def part_milp(part: Part, state: State, run: Run, *, gap: float, share: float = 1.0) -> float:
     """Solve a part by HiGHS and offer what it finds; returns what it proves about the part, guarded.
 
-    Capacities are larger by `RELAXED`, costs are in units of the largest, and what the solver's tolerances leave open
-    is taken off its bound. inf is its own word that the part has no choice.
+    Capacities are larger by `RELAXED`, uses rounded down to a grid (see `GRID`), costs in units of the largest, and
+    what the solver's tolerances leave open is taken off its bound. inf is its own word that the part has no choice.
     """
     scale = float(part.cost.max(initial=0.0)) or 1.0
-    model, x = _model("part", part.agent[part.owner], part.option, part.start, part.cost / scale, part.use,
-                      part.capacity, part.limit + RELAXED, constant=part.base / scale)
+    use, limit = _rounded(part.use, part.limit + RELAXED, part.agents)
+    model, x = _model("part", part.agent[part.owner], part.option, part.start, part.cost / scale, use, part.capacity,
+                      limit, constant=part.base / scale)
     result = solve_milp(model, gap=gap, threads=1, time_limit_s=_seconds(run, share), tolerance=TOLERANCE)
     state.attempts.append(f"HiGHS on {part.agents} agents with {part.options} options: {result.message}")
     if result.values is not None:
@@ -112,8 +134,9 @@ def least_excess_milp(part: Part, state: State, run: Run) -> float:
 
     A proof by numbers far above the tolerances, where "infeasible" would be the solver's word alone.
     """
-    model, x = _model("excess", part.agent[part.owner], part.option, part.start, part.cost, part.use, part.capacity,
-                      part.limit + RELAXED, elastic=True)
+    use, limit = _rounded(part.use, part.limit + RELAXED, part.agents)
+    model, x = _model("excess", part.agent[part.owner], part.option, part.start, part.cost, use, part.capacity, limit,
+                      elastic=True)
     result = solve_milp(model, gap=0.1, threads=1, time_limit_s=_seconds(run), tolerance=TOLERANCE)
     state.attempts.append(f"HiGHS on the least excess: {result.message}")
     if result.values is not None:
