@@ -52,7 +52,9 @@ def run_highs(model: pulp.LpProblem, settings: Settings) -> RawAnswer:
     left = settings.seconds_left
     if math.isfinite(left):
         highs.setOptionValue("time_limit", max(left, 1e-3))
-    _run_interruptibly(highs)
+    error = _run_interruptibly(highs)
+    if error is not None:
+        return RawAnswer(f"HiGHS broke off: {error}", Termination.NUMERICAL)
     answer = _account(highs, names, any(variable.cat == "Integer" for variable in variables))
     answer.bound -= constant
     return answer
@@ -67,13 +69,14 @@ def _set_start(highs: Any, names: list[str], settings: Settings) -> None:
     highs.setSolution(index.size, index, np.array([value for _, value in known]))
 
 
-def _run_interruptibly(highs: Any) -> None:
-    """Run HiGHS in a thread of its own, so that Ctrl-C reaches us while it works.
+def _run_interruptibly(highs: Any) -> Exception | None:
+    """Run HiGHS in a thread of its own, so that Ctrl-C reaches us while it works; returns what it raised.
 
     The thread has its own scheduler too: HiGHS keeps one per thread, and refuses another number of threads than the
     first run in the same thread had.
     """
-    stop, failed = threading.Event(), []
+    stop = threading.Event()
+    failed: list[Exception] = []
 
     def interrupt(event: Any) -> None:
         if stop.is_set():
@@ -86,7 +89,7 @@ def _run_interruptibly(highs: Any) -> None:
         try:
             highs.run()
             highs.resetGlobalScheduler(False)
-        except Exception as error:  # handed on to the caller's thread
+        except Exception as error:  # its own memory gone wrong, seen as "vector::reserve"
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -98,8 +101,7 @@ def _run_interruptibly(highs: Any) -> None:
         stop.set()
         thread.join(10.0)
         raise
-    if failed:
-        raise failed[0]
+    return failed[0] if failed else None
 
 
 def _account(highs: Any, names: list[str], whole: bool) -> RawAnswer:

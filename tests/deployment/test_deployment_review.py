@@ -9,6 +9,7 @@ import pytest
 
 from edgealloc import Deployment, Weights
 from edgealloc.core.run import Run
+from edgealloc.core.status import Termination
 from edgealloc.solvers.choices import Choices, milp_choices
 
 
@@ -73,3 +74,14 @@ def test_bounds_of_highs_hold_where_uses_are_nearly_equal(seed: int) -> None:
     answer = milp_choices(problem, Run(gap=1e-6))
     assert answer.bound <= least_cost(problem) * (1.0 + 1e-9)
     assert answer.bound >= least_cost(problem) * 0.3
+
+
+def test_highs_that_breaks_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(highs: object) -> None:
+        raise ValueError("vector::reserve")
+
+    monkeypatch.setattr("highspy.Highs.run", broken)
+    answer = milp_choices(nearly_equal(3074), Run(gap=1e-6))
+    assert answer.choice is None
+    assert answer.termination == Termination.NUMERICAL
+    assert any("vector::reserve" in line for line in answer.attempts)
