@@ -171,7 +171,7 @@ def checked_names(
         return None
     names = tuple(str(one) for one in value)
     if count is not None and len(names) != count:
-        faults.append(Fault(name, f"has {len(names)} names for {count} {noun}s"))
+        faults.append(Fault(name, f"has {len(names)} names for {count} {noun}{'es' if noun.endswith('s') else 's'}"))
     first: dict[str, int] = {}
     for k, one in enumerate(names):
         if first.setdefault(one, k) != k and unique:

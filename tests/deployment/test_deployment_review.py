@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from edgealloc import Deployment, Weights
 from edgealloc.core.run import Run
 from edgealloc.core.status import Termination
+from edgealloc.errors import DataError
+from edgealloc.formulations.deployment import wishes
+from edgealloc.formulations.deployment.rollout import DeploymentCosts
 from edgealloc.solvers.choices import Choices, milp_choices
 
 
@@ -85,3 +89,39 @@ def test_highs_that_breaks_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.choice is None
     assert answer.termination == Termination.NUMERICAL
     assert any("vector::reserve" in line for line in answer.attempts)
+
+
+def one_device(**changes: Any) -> Deployment:
+    """A device, a variant and two classes; nobody else."""
+    fields: dict[str, Any] = {"device_memory_bytes": [2e9], "query_rate_per_s": [[0.1, 0.1]], "memory_bytes": [1e9],
+                              "local_delay_s": [[[1.0, 2.0]]]}
+    return Deployment(**fields | changes)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"runs": [[2]]}, r"runs\[0, 0\]: is 2; give true or false"),
+    ({"runs": [["yes"]]}, r"runs\[0, 0\]: is yes; give true or false"),
+    ({"class_names": ["easy"]}, "class_names: has 1 names for 2 classes"),
+])
+def test_faults_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        one_device(**changes)
+
+
+def test_means_of_the_fleet_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # they were computed for every device: quadratic in the size of the fleet
+    devices = 40
+    problem = Deployment(
+        device_memory_bytes=np.full(devices, 2e9), query_rate_per_s=np.full((devices, 1), 0.02), memory_bytes=[1e9],
+        local_delay_s=np.full((devices, 1, 1), 3.0), busy_s=[[1.0]], load_limit=0.1, uplink_bps=1e6, downlink_bps=1e6)
+    solution = problem.solve("greedy")
+    calls = []
+
+    def counted(costs: DeploymentCosts) -> dict[str, float]:
+        calls.append(costs)
+        return {}
+
+    monkeypatch.setattr(wishes, "fleet_use", counted)
+    held = wishes.wishes(problem, solution.allocation).held()
+    assert any("load_limit" in reason for reason in held)
+    assert len(calls) == 1

@@ -183,7 +183,8 @@ def _flags(name: str, value: Any, shape: tuple[int, ...], faults: list[Fault]) -
         faults.append(Fault(name, f"cannot be given for {AXES['device x variant']} = {shape}; give true or false, one "
                                   "for every variant, or one for every device and variant"))
         return None
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        faults.append(Fault(name, "holds something that is neither true nor false"))
+    if array.dtype != np.bool_ and not (good := np.isin(array, (0, 1))).all():
+        i, v = np.argwhere(~good)[0]
+        faults.append(Fault(f"{name}[{i}, {v}]", f"is {array[i, v]!s}; give true or false"))
         return None
     return _read_only(array.astype(np.bool_))

@@ -239,7 +239,7 @@ class Wishes:
                 after = total[server] - use[i, server, mine] + use[i, server, mask]
                 if limit is not None and after > limit[server] * _LOOSE:
                     found.append(name)
-        for name, amount in fleet_use(used).items():
+        for name, amount in self._means.items():
             limit = getattr(problem, name)
             if limit is None:
                 continue
@@ -248,6 +248,11 @@ class Wishes:
             if after > max(float(limit) * _LOOSE, amount):
                 found.append(name)
         return found
+
+    @cached_property
+    def _means(self) -> dict[str, float]:
+        """The fleet's means, computed once and not for every device."""
+        return {} if self.used is None else fleet_use(self.used)
 
     def _use(self, name: str, i: int, variant: int, mask: int, server: int) -> float:
         options = self.problem.options
