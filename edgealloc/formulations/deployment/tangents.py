@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from edgealloc.core.status import Termination
 from edgealloc.formulations.deployment.costs import queueing, queueing_slope
 from edgealloc.solvers.choices import Choices, ChoicesAnswer, choices_milp, milp_choices, reduced
 from edgealloc.solvers.choices.data import RELAXED
-from edgealloc.solvers.choices.milp import MOST_BINARIES, TOLERANCE
+from edgealloc.solvers.choices.milp import MOST_BINARIES, STRICT, TOLERANCE, Rounded
 from edgealloc.solvers.milp import solve_milp
 from edgealloc.solvers.pricing import GUARD, relative_gap
 
@@ -38,9 +38,6 @@ _FIRST: Final = 8
 _MOST_ROUNDS: Final = 60
 #: Of the gap asked for, what HiGHS must reach; the rest is for what lies above the tangents.
 _SHARE: Final = 0.5
-_Rounded = Literal["down", "up", ""]
-#: Models without tolerances, for a choice that keeps the limits where the answer of the model for bounds does not.
-_STRICT: Final[tuple[tuple[_Rounded, str], ...]] = (("", "capacities as they are"), ("up", "uses rounded up"))
 
 
 class TangentModel:
@@ -55,7 +52,7 @@ class TangentModel:
         Of uses, see `choices_milp`: bounds hold only with the first, for which capacities are larger by `RELAXED`, too.
     """
 
-    def __init__(self, devices: DeviceChoices, choices: Choices, *, rounded: _Rounded = "down") -> None:
+    def __init__(self, devices: DeviceChoices, choices: Choices, *, rounded: Rounded = "down") -> None:
         import pulp
 
         problem = devices.problem
@@ -179,14 +176,14 @@ class _Search:
 
     def _strictly(self) -> None:
         """HiGHS once more, with capacities as they are, then with uses rounded up, for a choice that fits."""
-        for rounded, words in _STRICT:
+        for rounded in STRICT:
             left = self._left()
             if self.best is not None or (left is not None and left <= 0.0):
                 return
             strict = TangentModel(self.devices, self.choices, rounded=rounded)
             result = solve_milp(strict.model, gap=_SHARE * self.run.gap, threads=1, time_limit_s=left,
                                 tolerance=TOLERANCE)
-            self.attempts.append(f"HiGHS with {words}: {result.message}")
+            self.attempts.append(f"HiGHS for a choice that fits: {result.message}")
             if result.values is not None:
                 self.offer(self._picked(strict, result.values))
 

@@ -28,9 +28,13 @@ IntArray = npt.NDArray[np.int64]
 MOST_BINARIES: Final = 200_000
 #: Of the solver, for capacities of 1 and costs up to 1.
 TOLERANCE: Final = 1e-9
+#: Whether and where uses are rounded to multiples of `GRID`.
+Rounded = Literal["down", "up", ""]
 #: HiGHS is asked about multiples of this: it cuts off choices that fit where uses, or their sums and a capacity, differ
 #: by less than some hundred times its tolerance (seen with 1.15, presolve or not, for every tolerance from 1e-10 on).
 GRID: Final = 2.0**-20
+#: For a choice that fits, where the model for bounds finds none.
+STRICT: Final[tuple[Rounded, ...]] = ("", "up")
 #: More agents than this have a finer grid, so that what all their roundings allow stays below 1e-3 of a capacity.
 _GRID_AGENTS: Final = 1_000
 #: An excess that HiGHS proves must be larger than this to count as a proof that nothing fits.
@@ -38,7 +42,7 @@ _SURE: Final = 1e-6
 
 
 def choices_milp(
-    problem: Choices, name: str = "choices", *, rounded: Literal["down", "up", ""] = ""
+    problem: Choices, name: str = "choices", *, rounded: Rounded = ""
 ) -> tuple[pulp.LpProblem, dict[int, pulp.LpVariable]]:
     """Binary x_o per option: one per agent, and every capacity kept.
 
@@ -105,14 +109,20 @@ def _picked(part: Part, x: dict[int, Any], result: MilpResult) -> IntArray:
     return np.flatnonzero(chosen)
 
 
-def part_milp(part: Part, state: State, run: Run, *, gap: float, share: float = 1.0) -> float:
+def part_milp(
+    part: Part, state: State, run: Run, *, gap: float, share: float = 1.0, rounded: Rounded = "down"
+) -> float:
     """Solve a part by HiGHS and offer what it finds; returns what it proves about the part, guarded.
 
     Capacities are larger by `RELAXED`, uses rounded down to a grid (see `GRID`), costs in units of the largest, and
     what the solver's tolerances leave open is taken off its bound. inf is its own word that the part has no choice.
+    Other roundings are for choices that fit where that finds none; what they return is no bound.
     """
     scale = float(part.cost.max(initial=0.0)) or 1.0
-    use, limit = _rounded(part.use, part.limit + RELAXED, part.agents)
+    use, limit = part.use, part.limit
+    if rounded:
+        up = rounded == "up"
+        use, limit = _rounded(use, limit if up else limit + RELAXED, part.agents, up=up)
     model, x = _model("part", part.agent[part.owner], part.option, part.start, part.cost / scale, use, part.capacity,
                       limit, constant=part.base / scale)
     result = solve_milp(model, gap=gap, threads=1, time_limit_s=_seconds(run, share), tolerance=TOLERANCE)
@@ -181,6 +191,9 @@ def _solve_whole(problem: Choices, state: State, run: Run) -> None:
     )
     state.prove(part.base - GUARD * part.size)
     bound = part_milp(part, state, run, gap=0.9 * run.gap)
+    for rounded in STRICT:
+        if state.choice is None and math.isfinite(bound) and run.seconds_left > 0.0:
+            part_milp(part, state, run, gap=0.9 * run.gap, rounded=rounded)
     if bound == math.inf and state.choice is None:
         state.infeasible = least_excess_milp(part, state, run) > 0.0
     elif math.isfinite(bound):
