@@ -50,6 +50,10 @@ suppress_warnings = ["myst.header"]  # generated tables may begin with smaller h
 # ---- docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_type_aliases = {
+    "npt.ArrayLike": "array_like", "Array": "ndarray", "FloatArray": "ndarray", "IntArray": "ndarray",
+    "BoolArray": "ndarray",
+}  # fmt: skip
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autosummary_generate = False  # every object is on the page of its topic
 numpydoc_show_class_members = False

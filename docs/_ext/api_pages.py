@@ -191,7 +191,7 @@ def pages() -> dict[str, str]:
         for module_name, own in content[topic.file]:
             if module_name != "edgealloc":
                 module = importlib.import_module(module_name)
-                parts += [f"## {module_name}", _first_paragraph(module)]
+                parts += [f"## {module_name.removeprefix('edgealloc.')}", _first_paragraph(module)]
             parts.append(_block(own))
         made[f"reference/api/{topic.file}.md"] = page(topic.title, topic.purpose, *parts)
     rows = [f"- [{topic.title}]({topic.file}.md): {topic.purpose[0].lower()}{topic.purpose[1:]}" for topic in TOPICS]
