@@ -185,6 +185,6 @@ def _flags(name: str, value: Any, shape: tuple[int, ...], faults: list[Fault]) -
         return None
     if array.dtype != np.bool_ and not (good := np.isin(array, (0, 1))).all():
         i, v = np.argwhere(~good)[0]
-        faults.append(Fault(f"{name}[{i}, {v}]", f"is {array[i, v]!s}; give true or false"))
+        faults.append(Fault(name, f"holds something that is neither true nor false: [{i}, {v}] is {array[i, v]!s}"))
         return None
     return _read_only(array.astype(np.bool_))
