@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = [
     "DataError",
@@ -20,6 +21,10 @@ __all__ = [
     "SolverError",
     "nearest",
 ]
+
+
+#: Faults in the text of an error; a faulty array of thousands would fill the screen.
+_SHOWN: Final = 50
 
 
 class EdgeallocError(Exception):
@@ -63,7 +68,10 @@ class DataError(EdgeallocError, ValueError):
         if len(self.faults) == 1:
             text = f"{where}{self.faults[0]}"
         else:
-            text = f"{where}{len(self.faults)} faults\n" + "\n".join(f"  - {fault}" for fault in self.faults)
+            lines = [f"  - {fault}" for fault in self.faults[:_SHOWN]]
+            if len(self.faults) > _SHOWN:
+                lines.append(f"  ... and {len(self.faults) - _SHOWN} more, in `faults`")
+            text = "\n".join([f"{where}{len(self.faults)} faults", *lines])
         super().__init__(text)
 
 

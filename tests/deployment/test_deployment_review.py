@@ -125,3 +125,15 @@ def test_means_of_the_fleet_are_computed_once(monkeypatch: pytest.MonkeyPatch) -
     held = wishes.wishes(problem, solution.allocation).held()
     assert any("load_limit" in reason for reason in held)
     assert len(calls) == 1
+
+
+def test_servers_that_are_full_are_still_compared() -> None:
+    """Three devices can only send to one server, each nearly fills it: infeasible, and what is said to mend it does."""
+    problem = Deployment(
+        device_memory_bytes=np.ones(3), query_rate_per_s=np.full((3, 1), 0.8), memory_bytes=[5.0], local_delay_s=1.0,
+        busy_s=[[1.0]], uplink_bps=1e6, downlink_bps=1e6)
+    for method in ("certified", "exact", "milp"):
+        solution = problem.solve(method)
+        assert solution.diagnosis is not None
+        assert problem.replace(**solution.diagnosis.changes).solve().allocation is not None
+    assert problem.solve("greedy").allocation is None

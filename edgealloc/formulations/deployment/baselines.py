@@ -34,6 +34,8 @@ IntArray = npt.NDArray[np.int64]
 #: For a device, the options that it may take (variant, place, set), one of them as (variant, place, set).
 Rule = Callable[[int, BoolArray], tuple[int, int, int]]
 
+#: Queues are compared up to this load of a server.
+_FULL: Final = 1.0 - 1e-6
 #: Sums that reach a limit exceed it by no more than this share.
 _ROUNDING: Final = 1e-12
 #: Devices between looks at the clock.
@@ -181,11 +183,10 @@ class _Tables:
         problem = self.problem
         if problem.delay_weight == 0.0:
             return np.zeros(self.load[i].shape)
-        now = queueing(self.loads)[:, None]
-        then = queueing(np.minimum(self.loads[:, None] + self.load[i], 1.0))
-        with np.errstate(invalid="ignore"):
-            return np.asarray(problem.delay_weight / problem.total_rate_per_s * np.where(np.isfinite(now), then - now,
-                                                                                         np.inf))
+        # a server without room is very dear rather than endlessly, so that costs can still be compared
+        now = queueing(np.minimum(self.loads, _FULL))[:, None]
+        then = queueing(np.minimum(self.loads[:, None] + self.load[i], _FULL))
+        return np.asarray(problem.delay_weight / problem.total_rate_per_s * (then - now))
 
     def take(self, i: int, option: tuple[int, int, int]) -> None:
         """Count a device."""
