@@ -19,9 +19,11 @@ __all__ = ["figure"]
 def figure(
     name: Annotated[str | None, typer.Argument(help="Names of figures with commas between, or all; see --list.")]
     = None,
-    paper: Annotated[str, typer.Option(help="liu-zhao-2024 (split training) or zeng-2024 (pool training).")]
+    paper: Annotated[str, typer.Option(help="liu-zhao-2024 (split training), zeng-2024 (pools), dong-2024 (fleets) "
+                                            "or zhang-2024 (deployment).")]
     = "liu-zhao-2024",
-    edition: Annotated[str, typer.Option(help="Of liu-zhao-2024: literal or physical; of zeng-2024: nano or mixed; "
+    edition: Annotated[str, typer.Option(help="Of liu-zhao-2024: literal or physical; of zeng-2024: nano or mixed; of "
+                                              "dong-2024: short or long; of zhang-2024: llama3 or llama2; "
                                               "or both.")] = "both",
     samples: Annotated[int | None, typer.Option(help="Monte-Carlo samples at every point (5).")] = None,
     users: Annotated[int | None, typer.Option(help="Usual number of users (50); figure 4 has twice as many.")] = None,
