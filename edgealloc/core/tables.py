@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,14 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A GitHub-flavoured Markdown table."""
     rule = ["---:" if right else "---" for right in _numeric(rows, len(header))]
-    head, *body = ([cell.replace("|", "\\|") for cell in line] for line in [header, *rows])
+    head, *body = ([_escaped(cell) for cell in line] for line in [header, *rows])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *body])
+
+
+def _escaped(cell: str) -> str:
+    """A cell in which bars and the stars of products ("W*s^3") are themselves; in code only bars are escaped."""
+    cell = cell.replace("|", "\\|")
+    return cell if "`" in cell else re.sub(r"(?<=\w)\*(?=\w)", r"\\*", cell)
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

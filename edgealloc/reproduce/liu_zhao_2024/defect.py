@@ -128,7 +128,7 @@ def markdown(found: Sequence[Defect]) -> str:
     for defect in found:
         cells = [
             f"**{defect.name}**. {defect.claim}",
-            "<br>".join(str(one) for one in defect.numbers),
+            "<br>".join(str(one).replace("*", "\\*") for one in defect.numbers),
             defect.consequence,
             defect.what_we_do,
         ]
