@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgealloc.formulations.deployment.costs import queueing
 from edgealloc.formulations.deployment.options import FLEET
 from edgealloc.formulations.deployment.rollout import NONE, Rollout
 from edgealloc.solvers.choices import Choices
@@ -168,6 +169,15 @@ class DeviceChoices:
         order = same[np.lexsort((self.choices.cost[same], other, device[same]))]
         found, first = np.unique(device[order], return_index=True)
         return order[first] if found.size == self.problem.devices else None
+
+    def load(self, choice: IntArray) -> FloatArray:
+        """(S,) loads of the servers under a choice."""
+        problem = self.problem
+        return np.asarray(self.choices.load(choice)[: problem.servers] * problem.load_limit)
+
+    def objective(self, choice: IntArray) -> float:
+        """What a choice costs, queues and all."""
+        return self.choices.objective(choice) + self.problem.queue_weight * float(queueing(self.load(choice)).sum())
 
     def prices(self, per_whole: FloatArray) -> dict[str, FloatArray]:
         """Prices per whole capacity as prices per unit of every limit: (S,) of servers, (1,) of the fleet."""

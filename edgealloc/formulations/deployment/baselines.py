@@ -186,7 +186,7 @@ class _Tables:
         # a server without room is very dear rather than endlessly, so that costs can still be compared
         now = queueing(np.minimum(self.loads, _FULL))[:, None]
         then = queueing(np.minimum(self.loads[:, None] + self.load[i], _FULL))
-        return np.asarray(problem.delay_weight / problem.total_rate_per_s * (then - now))
+        return np.asarray(problem.queue_weight * (then - now))
 
     def take(self, i: int, option: tuple[int, int, int]) -> None:
         """Count a device."""

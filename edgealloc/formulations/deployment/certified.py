@@ -166,7 +166,7 @@ class Rounds:
             if idle >= 2:
                 break
             known = [one for one in (self.choice, answer.choice) if one is not None]
-            self.levels.refine([self.levels.load(one[: self.devices.problem.devices]) for one in known], number)
+            self.levels.refine([self.devices.load(one[: self.devices.problem.devices]) for one in known], number)
         return self._told(answer)
 
     def _round(self, number: int) -> ChoicesAnswer:
@@ -192,8 +192,7 @@ class Rounds:
 
     def _offer(self, choice: IntArray) -> None:
         """Keep a choice of the devices that fits if it is the best with its queues."""
-        assert self.levels is not None
-        objective = self.levels.objective(choice)
+        objective = self.devices.objective(choice)
         if objective < self.objective:
             self.choice, self.objective = choice.copy(), objective
 

@@ -98,7 +98,7 @@ class Prices:
     @cached_property
     def scale(self) -> float:
         """Objective per second that queries wait longer in a second."""
-        return self.problem.delay_weight / self.problem.total_rate_per_s
+        return self.problem.queue_weight
 
     @cached_property
     def wanted_load(self) -> FloatArray:

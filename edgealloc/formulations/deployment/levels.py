@@ -95,7 +95,6 @@ class Levels:
         problem, options = self.devices.problem, self.devices.problem.options
         most = np.where(options.sent_allowed, options.sent_load, 0.0).max(axis=2).sum(axis=0)
         self.top: FloatArray = np.minimum(problem.load_limit, most * (1.0 + _ROUNDING))
-        self.scale = problem.delay_weight / problem.total_rate_per_s
         self._seen: list[FloatArray] = []
         #: Whether every load that is possible is a level, so that nothing lies between levels.
         self.exact = False
@@ -135,26 +134,17 @@ class Levels:
         capacity = np.zeros(use.shape, dtype=np.int64)
         use[:, 0] = np.concatenate([np.maximum(1.0 - level / limit[s], 0.0) for s, level in enumerate(self.levels)])
         capacity[:, 0] = np.repeat(np.arange(len(sizes)), sizes)
-        costs = [self.scale * queueing(np.append(0.0, level[:-1])) for level in self.levels]
+        costs = [problem.queue_weight * queueing(np.append(0.0, level[:-1])) for level in self.levels]
         start = np.concatenate([choices.start, choices.options + np.cumsum(sizes)])
         return Choices(start, np.concatenate([choices.cost, *costs]), np.concatenate([choices.use, use]),
                        np.concatenate([choices.capacity, capacity]), choices.capacities)
 
     def complete(self, choice: IntArray) -> IntArray:
         """A choice of the devices with the lowest levels that leave room for it."""
-        load = self.load(choice)
+        load = self.devices.load(choice)
         first = self.devices.choices.options
         picked = []
         for level, amount in zip(self.levels, load, strict=True):
             picked.append(first + min(int(np.searchsorted(level, amount)), level.size - 1))
             first += level.size
         return np.concatenate([choice, np.array(picked, dtype=np.int64)])
-
-    def load(self, choice: IntArray) -> FloatArray:
-        """(S,) loads of the servers under a choice of the devices."""
-        problem = self.devices.problem
-        return np.asarray(self.devices.choices.load(choice)[: problem.servers] * problem.load_limit)
-
-    def objective(self, choice: IntArray) -> float:
-        """What a choice of the devices costs, queues and all."""
-        return self.devices.choices.objective(choice) + self.scale * float(queueing(self.load(choice)).sum())

@@ -223,6 +223,11 @@ class Deployment(Problem[Rollout, DeploymentCosts]):
         return float(self.weights.effective("energy", 1)[0])
 
     @cached_property
+    def queue_weight(self) -> float:
+        """Objective per second per second that queries of a server wait for each other (`costs.queueing`)."""
+        return self.delay_weight / self.total_rate_per_s
+
+    @cached_property
     def options(self) -> Options:
         """What every device can do, with its costs and whether it is allowed."""
         return Options(self)

@@ -61,7 +61,7 @@ class TangentModel:
         beyond = choices.cost - least[choices.owner]
         #: What bounds lose to rounding.
         self.guard = GUARD * (math.fsum(np.abs(least)) + float(np.abs(beyond).max(initial=0.0)))
-        self.weight = problem.delay_weight / problem.total_rate_per_s
+        self.weight = problem.queue_weight
         self.scale = float(beyond.max(initial=0.0)) or 1.0
         # an answer may exceed a capacity by a hair's breadth, and bounds must hold for it
         room = RELAXED if rounded == "down" else 0.0
@@ -161,15 +161,13 @@ class _Search:
 
     def offer(self, choice: IntArray) -> FloatArray:
         """Keep a choice if it is the best so far and keeps the limits; returns its loads (S,)."""
-        problem, choices = self.devices.problem, self.devices.choices
-        load = np.asarray(choices.load(choice)[: problem.servers] * problem.load_limit)
-        objective = choices.objective(choice) + self.tangent.weight * float(queueing(load).sum())
+        objective = self.devices.objective(choice)
         if objective < self.objective:
-            if problem.relative_violation(self.devices.rollout(choice)) <= FEASIBILITY_TOLERANCE:
+            if self.devices.problem.relative_violation(self.devices.rollout(choice)) <= FEASIBILITY_TOLERANCE:
                 self.best, self.objective = choice, objective
             else:
                 self.attempts.append("HiGHS found a choice that exceeds a limit by its tolerances")
-        return load
+        return self.devices.load(choice)
 
     def _left(self) -> float | None:
         return self.run.seconds_left if math.isfinite(self.run.time_limit_s) else None
@@ -222,11 +220,10 @@ class _Search:
         """The best choice as values of the model; None if the model does not have its options."""
         if self.best is None or not np.isin(self.best, self.option).all():
             return None
-        tangent, problem = self.tangent, self.devices.problem
+        tangent = self.tangent
         chosen = np.isin(self.option, self.best)
         values = {tangent.variables[o].name: float(there) for o, there in enumerate(chosen)}
-        load = self.devices.choices.load(self.best)[: problem.servers] * problem.load_limit
-        for variable, cost in zip(tangent.queue, queueing(load), strict=True):
+        for variable, cost in zip(tangent.queue, queueing(self.devices.load(self.best)), strict=True):
             values[variable.name] = tangent.weight / tangent.scale * float(cost)
         return values
 

@@ -94,7 +94,7 @@ class _Parts:
             amount = np.where(sent_allowed, options.sent_airtime, 0.0)
             self.sent_cost = np.where((amount > 0.0) & (problem.airtime_limit <= 0.0)[:, None], np.inf, self.sent_cost)
             self.airtime = amount / limits
-        self.scale = problem.delay_weight / problem.total_rate_per_s
+        self.scale = problem.queue_weight
         #: Prices beyond this are those of a fleet that does not fit.
         self.highest = _FAR * max(1e-9, sum(float(np.where(np.isfinite(cost), np.abs(cost), 0.0).max(
             axis=(1, 2), initial=0.0).sum()) for cost in (self.local_cost, self.sent_cost)))

@@ -144,7 +144,7 @@ class Wishes:
                 more = queueing(others + options.sent_load) - queueing(others)
             # what is overloaded without the device stays so
             more = np.where(np.isnan(more), np.inf, more)
-            cost = cost + problem.delay_weight / problem.total_rate_per_s * more
+            cost = cost + problem.queue_weight * more
         return np.where(reached & options.asked[:, None, :], cost, np.inf)
 
     def cost_of(self, choice: Choice) -> FloatArray:
