@@ -7,11 +7,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from edgealloc.errors import DataError
 
-__all__ = ["write_atomically"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["write_atomically", "write_csv"]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -33,3 +36,13 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path, what: str) -> Path:
+    """Write a frame as .csv, in full precision and all or nothing; `what` it is, for the error of another suffix."""
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"cannot write {what} to '{path}': give a name that ends in .csv")
+    text = frame.to_csv(index=False)
+    write_atomically(path, lambda stream: stream.write(text.encode()))
+    return path

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgealloc.core.figures import COLOURS, GREY, new_figure, place_legend, style_axes
-from edgealloc.core.files import write_atomically
+from edgealloc.core.files import write_csv
 from edgealloc.core.run import Progress
 from edgealloc.core.solution import Solution
 from edgealloc.core.status import Termination
@@ -182,12 +182,7 @@ class ParetoFront:
         DataError
             Another suffix, or a folder that cannot be written.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".csv":
-            raise DataError(f"cannot write a front to '{path}': give a name that ends in .csv")
-        text = self.to_frame().to_csv(index=False)
-        write_atomically(path, lambda stream: stream.write(text.encode()))
-        return path
+        return write_csv(self.to_frame(), path, "a front")
 
     # ---- picture --------------------------------------------------------------------------------------------------
 
