@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edgealloc.errors import Fault
 
-__all__ = ["Field", "as_array", "checked", "checked_count", "checked_names", "positive", "short"]
+__all__ = ["Field", "as_array", "checked", "checked_count", "checked_flags", "checked_names", "plain",
+           "positive", "read_only", "short"]
 
 
 @dataclass(frozen=True)
@@ -178,3 +179,32 @@ def checked_names(
             faults.append(Fault(f"{name}[{k}]", f"'{one}' is the name of {noun} {first[one]}, too; give every {noun} "
                                                 "its own"))
     return names
+
+
+def checked_flags(name: str, value: Any, shape: tuple[int, ...], axes: str, give: str, faults: list[Fault]) -> Any:
+    """What is true or false as a read-only array of `shape` (`axes` in words), or None and a fault; `give` says what
+    else may be given."""
+    try:
+        array = np.broadcast_to(np.asarray(value), shape).copy()
+    except (TypeError, ValueError):
+        faults.append(Fault(name, f"cannot be given for {axes} = {shape}; give true or false, {give}"))
+        return None
+    if array.dtype != np.bool_ and not (good := np.isin(array, (0, 1))).all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0])
+        faults.append(Fault(name, f"holds something that is neither true nor false: {list(where)} is {array[where]!s}"))
+        return None
+    return read_only(array.astype(np.bool_))
+
+
+def plain(value: Any) -> Any:
+    """A value as an array, to see its shape; a number where it is none at all (its fault is told elsewhere)."""
+    try:
+        return np.asarray(value, dtype=np.float64) if value is not None else 0.0
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array, which nobody can write to from now on."""
+    array.setflags(write=False)
+    return array

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgealloc.core.fields import Field, checked, checked_names, positive
+from edgealloc.core.fields import Field, checked, checked_flags, checked_names, plain, positive, read_only
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 
@@ -104,14 +104,16 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         shape = _shape(field.shape, sizes)
         given = values[field.name]
         if "server" in field.shape and sizes["server"] == 0:
-            result[field.name] = None if field.optional and given is None else _read_only(np.zeros(shape))
+            result[field.name] = None if field.optional and given is None else read_only(np.zeros(shape))
             continue
         if given is None and field.optional and field.endless:
             given = math.inf
         result[field.name] = checked(field, given, shape, AXES[field.shape], faults)
     if result["service_s"] is None:
         result["service_s"] = result["busy_s"]
-    result["runs"] = _flags("runs", values["runs"], _shape("device x variant", sizes), faults)
+    axes = "device x variant"
+    result["runs"] = checked_flags("runs", values["runs"], _shape(axes, sizes), AXES[axes],
+                                   "one for every variant, or one for every device and variant", faults)
     for what in ("device", "variant", "class"):
         if sizes[what] == 0:
             faults.append(Fault(AXES[what][1:-2], f"there is no {what}; give at least one"))
@@ -144,13 +146,13 @@ def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
     An array with fewer axes than its field stands for every entry of the first ones.
     """
     sizes = {"device": 1, "variant": 1, "class": 1, "server": 0}
-    shapes = [(field.shape.split(" x "), np.shape(_plain(values[field.name]))) for field in FIELDS
+    shapes = [(field.shape.split(" x "), np.shape(plain(values[field.name]))) for field in FIELDS
               if field.shape != "scalar"]
-    shapes.append((["device", "variant"], np.shape(_plain(values["runs"]))))
+    shapes.append((["device", "variant"], np.shape(plain(values["runs"]))))
     for axes, shape in shapes:
         for axis, length in zip(axes[::-1], shape[::-1], strict=False):
             sizes[axis] = max(sizes[axis], length)
-    if np.shape(_plain(values["busy_s"])) == () and not _is_empty(values["busy_s"]):
+    if np.shape(plain(values["busy_s"])) == () and not _is_empty(values["busy_s"]):
         sizes["server"] = max(sizes["server"], 1)
     for name, what in NAMES.items():
         given = values[name]
@@ -160,31 +162,4 @@ def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or np.size(_plain(value)) == 0
-
-
-def _plain(value: Any) -> Any:
-    """The value, or a number where it is no array at all (its fault is told elsewhere)."""
-    try:
-        return np.asarray(value, dtype=np.float64) if value is not None else 0.0
-    except (TypeError, ValueError):
-        return 0.0
-
-
-def _read_only(array: Any) -> Any:
-    array.setflags(write=False)
-    return array
-
-
-def _flags(name: str, value: Any, shape: tuple[int, ...], faults: list[Fault]) -> Any:
-    try:
-        array = np.broadcast_to(np.asarray(value), shape).copy()
-    except (TypeError, ValueError):
-        faults.append(Fault(name, f"cannot be given for {AXES['device x variant']} = {shape}; give true or false, one "
-                                  "for every variant, or one for every device and variant"))
-        return None
-    if array.dtype != np.bool_ and not (good := np.isin(array, (0, 1))).all():
-        i, v = np.argwhere(~good)[0]
-        faults.append(Fault(name, f"holds something that is neither true nor false: [{i}, {v}] is {array[i, v]!s}"))
-        return None
-    return _read_only(array.astype(np.bool_))
+    return value is None or np.size(plain(value)) == 0

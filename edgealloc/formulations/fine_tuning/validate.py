@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgealloc.core.fields import Field, checked, checked_names, positive
+from edgealloc.core.fields import Field, checked, checked_flags, checked_names, plain, positive, read_only
 from edgealloc.core.weights import Weights
 from edgealloc.errors import DataError, Fault
 
@@ -85,13 +85,14 @@ def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     for field in FIELDS:
         given = values[field.name]
         if "server" in field.shape and servers == 0:
-            result[field.name] = None if field.optional and given is None else _read_only(np.zeros(shapes[field.shape]))
+            result[field.name] = None if field.optional and given is None else read_only(np.zeros(shapes[field.shape]))
             continue
         if given is None and field.optional and field.endless:
             given = math.inf
         result[field.name] = checked(field, given, shapes[field.shape], AXES[field.shape], faults)
     for name in FLAGS:
-        result[name] = _flags(name, values[name], (jobs, methods), faults)
+        result[name] = checked_flags(name, values[name], (jobs, methods), AXES["job x method"],
+                                     "one for every method, or one for every job and method", faults)
     for size, what in ((jobs, "job"), (methods, "method")):
         if size == 0:
             faults.append(Fault(f"{what}s", f"there is no {what}; give at least one"))
@@ -110,7 +111,7 @@ def _sizes(values: Mapping[str, Any]) -> tuple[int, int, int]:
     """Jobs, methods and servers, from whatever has entries for them."""
     jobs, methods, servers = [1], [1], [0]
     for field in FIELDS:
-        shape = np.shape(_plain(values[field.name]))
+        shape = np.shape(plain(values[field.name]))
         if field.shape == "job":
             jobs += shape[:1]
         elif field.shape == "server":
@@ -119,7 +120,7 @@ def _sizes(values: Mapping[str, Any]) -> tuple[int, int, int]:
             (methods if field.shape == "job x method" else servers).append(shape[-1])
             jobs += shape[:1] if len(shape) > 1 else ()
     for name in FLAGS:
-        shape = np.shape(_plain(values[name]))
+        shape = np.shape(plain(values[name]))
         methods += shape[-1:]
         jobs += shape[:1] if len(shape) > 1 else ()
     for sizes, name in ((jobs, "job_names"), (methods, "method_names"), (servers, "server_names")):
@@ -133,32 +134,6 @@ def _names(name: str, value: Any, what: str, count: int, faults: list[Fault]) ->
     if value is None:
         return tuple(f"{what} {k}" for k in range(count))
     return checked_names(name, value, what, count, faults) or ()
-
-
-def _plain(value: Any) -> Any:
-    """The value, or a number where it is no array at all (its fault is told elsewhere)."""
-    try:
-        return np.asarray(value, dtype=np.float64) if value is not None else 0.0
-    except (TypeError, ValueError):
-        return 0.0
-
-
-def _read_only(array: Any) -> Any:
-    array.setflags(write=False)
-    return array
-
-
-def _flags(name: str, value: Any, shape: tuple[int, int], faults: list[Fault]) -> Any:
-    try:
-        array = np.broadcast_to(np.asarray(value), shape).copy()
-    except (TypeError, ValueError):
-        faults.append(Fault(name, f"cannot be given for {AXES['job x method']} = {shape}; give true or false, one for "
-                                  "every method, or one for every job and method"))
-        return None
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        faults.append(Fault(name, "holds something that is neither true nor false"))
-        return None
-    return _read_only(array.astype(np.bool_))
 
 
 def _check_weights(weights: Weights, jobs: int, faults: list[Fault]) -> None:
